@@ -1,0 +1,1 @@
+//! "An endpoint this peer can connect to", and why not otherwise.
