@@ -1,1 +1,15 @@
-//! Certificates in, rustls streams out.
+//! Certificates in, rustls streams out: loading, reload, self-signed first run, ticket tags.
+//!
+//! Every handshake issues its tickets under a fresh [`Tag`]. A tag means nothing until it is admitted
+//! ([`ServerTls::admit`]) as belonging to an *owner*, the tag of a control connection; so a refused connection
+//! leaves no usable ticket behind.
+
+mod certificate;
+mod server;
+mod stream;
+mod tag;
+
+pub use certificate::{Fingerprint, Material, MaterialError};
+pub use server::{Accepted, ServerTls};
+pub use stream::Stream;
+pub use tag::Tag;
