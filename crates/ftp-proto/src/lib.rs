@@ -1,1 +1,14 @@
-//! FTP without the network.
+//! FTP without the network: lines, commands, replies, addresses, listings and the server-PI.
+//!
+//! Nothing in here reads a clock, opens a socket or waits. The contract of [`server_pi::ServerPi`]: after every
+//! `handle_*` call, drain `poll_output` to `None`; call `handle_timeout` when `poll_timeout` has come.
+
+pub mod address;
+pub mod ascii;
+pub mod codec;
+pub mod command;
+pub mod listing;
+pub mod record;
+pub mod reply;
+pub mod server_pi;
+pub mod time;

@@ -1,0 +1,412 @@
+//! Transfers: their parameters, their endpoint, and the one final reply that each of them gets.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::ask::{Action, Ask, Done, Form, Opened, Representation, Span, StatusPage, Transfer, ipv4};
+use super::{Output, Refusal, ServerPi, Waiting, replies};
+use crate::command::{ExtendedPassive, Mode, RepresentationType, Structure};
+use crate::listing::options;
+
+/// What holds until it is changed, and what holds for the next transfer only.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    kind: RepresentationType,
+    structure: Structure,
+    mode: Mode,
+    level: u8,
+    extended_only: bool,
+    endpoint: bool,
+    restart: u64,
+    range: Option<Span>,
+    announced: Option<u64>,
+}
+
+impl Default for Parameters {
+    /// RFC 959 §5.1: ASCII Non-print, Stream, File.
+    fn default() -> Self {
+        Self {
+            kind: RepresentationType::Ascii,
+            structure: Structure::File,
+            mode: Mode::Stream,
+            level: 6,
+            extended_only: false,
+            endpoint: false,
+            restart: 0,
+            range: None,
+            announced: None,
+        }
+    }
+}
+
+impl Parameters {
+    pub(super) fn has_endpoint(&self) -> bool {
+        self.endpoint
+    }
+
+    pub(super) fn is_ascii(&self) -> bool {
+        self.kind == RepresentationType::Ascii
+    }
+
+    pub(super) fn set_level(&mut self, level: u8) {
+        self.level = level;
+    }
+
+    /// The range that HASH covers.
+    pub(super) fn take_range(&mut self) -> Span {
+        self.range.take().unwrap_or_default()
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let kind = if self.is_ascii() { "ASCII" } else { "Image" };
+        let structure = if self.structure == Structure::File {
+            "File"
+        } else {
+            "Record"
+        };
+        let mode = if self.mode == Mode::Stream {
+            "Stream"
+        } else {
+            "Deflate"
+        };
+        format!("TYPE: {kind}; STRUcture: {structure}; transfer MODE: {mode}")
+    }
+}
+
+impl ServerPi {
+    pub(super) fn set_type(&mut self, kind: RepresentationType) {
+        self.parameters.kind = kind;
+        self.reply(if self.parameters.is_ascii() {
+            replies::TYPE_ASCII
+        } else {
+            replies::TYPE_IMAGE
+        });
+    }
+
+    pub(super) fn set_structure(&mut self, structure: Structure) {
+        self.parameters.structure = structure;
+        self.reply(replies::STRU);
+    }
+
+    pub(super) fn set_mode(&mut self, mode: Mode) {
+        self.parameters.mode = mode;
+        self.reply(replies::MODE);
+    }
+
+    pub(super) fn passive(&mut self, form: Form) {
+        if self.parameters.extended_only && form == Form::Pasv {
+            return self.reply(replies::EXTENDED_ONLY);
+        }
+        if self.login.protects_data() && !self.security.data_is_protected() {
+            return self.reply(replies::PROT_FIRST);
+        }
+        self.release();
+        let slip = self.slips.issue();
+        self.ask(Waiting::Passive(form), Ask::Passive(slip, form));
+    }
+
+    /// RFC 2428 §3 and §4.
+    pub(super) fn extended_passive(&mut self, argument: ExtendedPassive) {
+        let is_ipv4 = self.profile.peer.to_canonical().is_ipv4();
+        match argument {
+            ExtendedPassive::All => {
+                self.parameters.extended_only = true;
+                self.reply(replies::EPSV_ALL);
+            }
+            ExtendedPassive::Ipv4 if !is_ipv4 => self.reply(replies::EPSV_ONLY_IPV6),
+            ExtendedPassive::Ipv6 if is_ipv4 => self.reply(replies::EPSV_ONLY_IPV4),
+            _ => self.passive(Form::Epsv),
+        }
+    }
+
+    pub(super) fn passive_answered(&mut self, form: Form, answer: Result<SocketAddr, Refusal>) {
+        match (form, answer) {
+            (Form::Epsv, Ok(address)) => {
+                self.parameters.endpoint = true;
+                self.reply(replies::extended_passive(address.port()));
+            }
+            (Form::Pasv, Ok(address)) => match ipv4(address) {
+                Some(address) => {
+                    self.parameters.endpoint = true;
+                    self.reply(replies::passive(address));
+                }
+                None => {
+                    self.out.push_back(Output::Release);
+                    self.reply(replies::no_endpoint(&Refusal::Unreachable(
+                        "no IPv4 address; use EPSV".into(),
+                    )));
+                }
+            },
+            (_, Err(refusal)) => self.reply(replies::no_endpoint(&refusal)),
+        }
+    }
+
+    /// RFC 2577 §3: only to the control connection's own peer, and to no well-known port.
+    pub(super) fn active(&mut self, address: SocketAddr) {
+        if self.parameters.extended_only {
+            return self.reply(replies::EXTENDED_ONLY);
+        }
+        if !self.profile.active {
+            return self.reply(replies::NO_ACTIVE_MODE);
+        }
+        if address.ip().to_canonical() != self.profile.peer.to_canonical() || address.port() < 1024 {
+            return self.reply(replies::NOT_YOUR_ADDRESS);
+        }
+        if self.login.protects_data() && !self.security.data_is_protected() {
+            return self.reply(replies::PROT_FIRST);
+        }
+        self.release();
+        let slip = self.slips.issue();
+        self.ask(Waiting::Active, Ask::Active(slip, address));
+    }
+
+    pub(super) fn active_answered(&mut self, answer: Result<(), Refusal>) {
+        match answer {
+            Ok(()) => {
+                self.parameters.endpoint = true;
+                self.reply(replies::ACTIVE);
+            }
+            Err(refusal) => self.reply(replies::no_endpoint(&refusal)),
+        }
+    }
+
+    /// RFC 3659 §5. In TYPE A the marker would count bytes that are not on disk.
+    pub(super) fn restart(&mut self, offset: u64) {
+        if offset > 0 && self.parameters.is_ascii() {
+            return self.reply(replies::REST_IN_ASCII);
+        }
+        self.parameters.restart = offset;
+        self.parameters.range = None;
+        self.reply(replies::restarting_at(offset));
+    }
+
+    pub(super) fn range(&mut self, first: u64, last: Option<u64>) {
+        if self.parameters.is_ascii() {
+            return self.reply(replies::REST_IN_ASCII);
+        }
+        self.parameters.restart = 0;
+        self.parameters.range = Some(Span {
+            first,
+            end: last.map(|last| last + 1),
+        });
+        self.reply(replies::range(first, last));
+    }
+
+    pub(super) fn range_reset(&mut self) {
+        self.parameters.range = None;
+        self.parameters.restart = 0;
+        self.reply(replies::RANGE_RESET);
+    }
+
+    pub(super) fn allocate(&mut self, size: u64) {
+        self.parameters.announced = Some(size);
+        self.file(super::FileOp::Allocate(size));
+    }
+
+    pub(super) fn retrieve(&mut self, path: Vec<u8>) {
+        let offset = std::mem::take(&mut self.parameters.restart);
+        let span = self.parameters.range.take().unwrap_or(Span {
+            first: offset,
+            end: None,
+        });
+        self.begin(Action::Retrieve { path, span });
+    }
+
+    pub(super) fn store(&mut self, path: Vec<u8>) {
+        if self.parameters.range.take().is_some() {
+            return self.reply(replies::NO_RANGE_HERE);
+        }
+        let offset = std::mem::take(&mut self.parameters.restart);
+        let announced = self.parameters.announced.take();
+        self.begin(Action::Store {
+            path,
+            offset,
+            announced,
+        });
+    }
+
+    pub(super) fn store_unique(&mut self, path: Option<Vec<u8>>) {
+        if self.takes_no_offset() {
+            return;
+        }
+        let announced = self.parameters.announced.take();
+        self.begin(Action::StoreUnique { path, announced });
+    }
+
+    pub(super) fn append(&mut self, path: Vec<u8>) {
+        if self.takes_no_offset() {
+            return;
+        }
+        let announced = self.parameters.announced.take();
+        self.begin(Action::Append { path, announced });
+    }
+
+    /// APPE and STOU say by themselves where the bytes go; an offset beside them has no meaning.
+    fn takes_no_offset(&mut self) -> bool {
+        let range = self.parameters.range.take();
+        let refused = std::mem::take(&mut self.parameters.restart) > 0 || range.is_some();
+        if refused {
+            self.reply(replies::NO_REST_HERE);
+        }
+        refused
+    }
+
+    pub(super) fn list(&mut self, argument: &[u8], long: bool) {
+        let (options, path) = options::split(argument);
+        let names = if long {
+            options.names && !options.long
+        } else {
+            !options.long
+        };
+        self.begin(Action::List {
+            options,
+            names,
+            path: path.to_vec(),
+        });
+    }
+
+    pub(super) fn list_facts(&mut self, path: Option<Vec<u8>>) {
+        let facts = self.facts;
+        self.begin(Action::ListFacts {
+            path: path.unwrap_or_default(),
+            facts,
+        });
+    }
+
+    /// Everything that can refuse a transfer does so before its 150.
+    fn begin(&mut self, action: Action) {
+        self.parameters.announced = None;
+        if self.login.protects_data() && !self.security.data_is_protected() {
+            return self.reply(replies::PROT_FIRST);
+        }
+        if !self.parameters.endpoint {
+            return self.reply(replies::NO_ENDPOINT_YET);
+        }
+        let is_listing = matches!(action, Action::List { .. } | Action::ListFacts { .. });
+        let representation = Representation {
+            kind: self.parameters.kind,
+            structure: if is_listing {
+                Structure::File
+            } else {
+                self.parameters.structure
+            },
+            mode: self.parameters.mode,
+            level: self.parameters.level,
+        };
+        let transfer = Transfer {
+            action,
+            representation,
+            protected: self.security.data_is_protected(),
+        };
+        let slip = self.slips.issue();
+        self.ask(Waiting::Open(transfer.clone()), Ask::Open(slip, transfer));
+    }
+
+    pub(super) fn opened(&mut self, now: Instant, transfer: Transfer, answer: Result<Opened, Refusal>) {
+        match answer {
+            Ok(opened) => {
+                self.parameters.endpoint = false;
+                self.reply(replies::opening(&transfer, &opened));
+                let slip = self.slips.issue();
+                self.ask(Waiting::Run { transfer, began: now }, Ask::Run(slip));
+            }
+            // The endpoint stays: a client may try another name over the connection that it has made.
+            Err(refusal) => self.reply(replies::transfer_refused(&transfer, &refusal)),
+        }
+    }
+
+    pub(super) fn done(&mut self, transfer: &Transfer, answer: Result<Done, Refusal>) {
+        match answer {
+            Ok(done) => self.reply(replies::transfer_complete(transfer, done)),
+            Err(refusal) => self.reply(replies::transfer_failed(&refusal)),
+        }
+    }
+
+    /// ABOR while a transfer (or what counts as one) is open: RFC 959 §4.1.3, 426 for it and 226 for ABOR.
+    pub(super) fn abort(&mut self) {
+        self.slips.void();
+        self.out.push_back(Output::Abort);
+        self.parameters.endpoint = false;
+        self.waiting = None;
+        self.reply(replies::ABORTED);
+        self.reply(replies::ABORT_DONE);
+    }
+
+    /// ABOR while nothing moves: an endpoint that is open is closed.
+    pub(super) fn abort_idle(&mut self) {
+        let had_endpoint = self.parameters.endpoint;
+        self.release();
+        self.reply(if had_endpoint {
+            replies::ABORT_ENDPOINT
+        } else {
+            replies::ABORT_NOTHING
+        });
+    }
+
+    pub(super) fn release(&mut self) {
+        if std::mem::take(&mut self.parameters.endpoint) {
+            self.out.push_back(Output::Release);
+        }
+    }
+
+    /// STAT without an argument: RFC 959 §4.1.3, also in the middle of a transfer.
+    pub(super) fn status_of_session(&mut self, now: Instant) {
+        let protection = |on| if on { "TLS" } else { "in the clear" };
+        let user = self.login.account().map_or_else(Vec::new, <[u8]>::to_vec);
+        let mut lines = vec![
+            format!("Connected from {}", self.profile.peer).into_bytes(),
+            [b"Logged in as ".as_slice(), &user].concat(),
+            self.parameters.describe().into_bytes(),
+            format!(
+                "Control connection {}, data connections {}",
+                protection(self.security.control_is_protected()),
+                protection(self.security.data_is_protected())
+            )
+            .into_bytes(),
+        ];
+        lines.push(match &self.waiting {
+            Some(Waiting::Run { transfer, began }) => {
+                let seconds = now.saturating_duration_since(*began).as_secs();
+                format!("{} in progress for {seconds} s", transfer.action.verb()).into_bytes()
+            }
+            Some(_) => b"A command is being carried out".to_vec(),
+            None if self.parameters.endpoint => b"A data endpoint is open".to_vec(),
+            None => b"No data connection".to_vec(),
+        });
+        self.reply(replies::session_status(lines));
+    }
+
+    pub(super) fn status_of_path(&mut self, argument: &[u8]) {
+        let (options, path) = options::split(argument);
+        let slip = self.slips.issue();
+        self.ask(
+            Waiting::Status { begun: false },
+            Ask::Status(slip, Some((options, path.to_vec()))),
+        );
+    }
+
+    /// A listing over the control connection goes out page by page as one reply of many lines.
+    pub(super) fn status_answered(&mut self, begun: bool, answer: Result<StatusPage, Refusal>) {
+        let page = match answer {
+            Ok(page) => page,
+            Err(refusal) if begun => return self.reply(replies::listing_broken(&refusal)),
+            Err(refusal) => return self.reply(replies::file_refused(&refusal)),
+        };
+        if !begun {
+            self.reply_raw(replies::listing_begin());
+        }
+        if !page.lines.is_empty() {
+            self.reply_raw(page.lines);
+        }
+        if page.more {
+            let slip = self.slips.issue();
+            self.ask(Waiting::Status { begun: true }, Ask::Status(slip, None));
+        } else {
+            self.reply(replies::LISTING_END);
+        }
+    }
+
+    fn reply_raw(&mut self, bytes: bytes::Bytes) {
+        self.out.push_back(Output::Send(bytes));
+    }
+}
