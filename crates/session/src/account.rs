@@ -1,8 +1,10 @@
 //! An account: a name, its root, what it may do, how fast.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use pasarela_dtp::Bucket;
+use pasarela_dtp::{Bucket, Pace};
 use pasarela_store::Storage;
 
 /// Whether an account's password and data may cross the network in the clear.
@@ -31,6 +33,15 @@ pub struct Account {
     pub session_rate: Option<u64>,
     /// Sessions at once; `None` is the server's default.
     pub sessions: Option<u32>,
+}
+
+impl Account {
+    /// What bounds a new session of this account: the account's shared rate, the session's own, and `besides`.
+    #[must_use]
+    pub fn pace(&self, besides: impl IntoIterator<Item = Arc<Bucket>>) -> Pace {
+        let own = self.session_rate.map(Bucket::new);
+        Pace::new(self.rate.iter().cloned().chain(own).chain(besides).collect())
+    }
 }
 
 /// One thing an account may be allowed to do.
@@ -73,6 +84,49 @@ impl Permission {
         Self::Attributes,
         Self::Link,
     ];
+
+    /// Its word in the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Append => "append",
+            Self::Delete => "delete",
+            Self::Rename => "rename",
+            Self::Mkdir => "mkdir",
+            Self::List => "list",
+            Self::Attributes => "attributes",
+            Self::Link => "link",
+        }
+    }
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A word that names no permission.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is no permission; they are {}", Permission::ALL.map(Permission::word).join(", "))]
+pub struct UnknownPermission {
+    /// What was written instead.
+    pub word: String,
+}
+
+impl FromStr for Permission {
+    type Err = UnknownPermission;
+
+    fn from_str(word: &str) -> Result<Self, UnknownPermission> {
+        Self::ALL
+            .into_iter()
+            .find(|p| p.word() == word)
+            .ok_or_else(|| UnknownPermission {
+                word: word.to_owned(),
+            })
+    }
 }
 
 impl May {
@@ -82,7 +136,10 @@ impl May {
     /// Everything but making links.
     #[must_use]
     pub fn everything() -> Self {
-        Permission::ALL.into_iter().filter(|p| *p != Permission::Link).collect()
+        Permission::ALL
+            .into_iter()
+            .filter(|p| *p != Permission::Link)
+            .collect()
     }
 
     /// Read and list.
@@ -103,3 +160,6 @@ impl FromIterator<Permission> for May {
         Self(permissions.into_iter().fold(0, |bits, p| bits | 1 << p as u16))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,315 @@
+use std::net::{IpAddr, SocketAddr};
+
+use super::*;
+
+const HOME: &str = "192.168.1.5";
+const PUBLIC: &str = "203.0.113.7";
+const STRANGER: &str = "198.51.100.9";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+/// A PASV (IPv4 only) from `peer` over a control connection to port 21 of `control`; port 2121 listens.
+fn pasv(peer: &str, control: &str) -> Want {
+    Want {
+        peer: ip(peer),
+        control: SocketAddr::new(ip(control), 21),
+        port: 2121,
+        ipv4_only: true,
+    }
+}
+
+fn epsv(peer: &str, control: &str) -> Want {
+    Want {
+        ipv4_only: false,
+        ..pasv(peer, control)
+    }
+}
+
+fn address(text: &str) -> Option<PublicHost> {
+    Some(PublicHost::Address(ip(text)))
+}
+
+fn name(text: &str) -> Option<PublicHost> {
+    Some(PublicHost::Name(text.into()))
+}
+
+fn forward() -> Vec<Forward> {
+    vec![
+        Forward {
+            outside: 50_000,
+            inside: 21,
+        },
+        Forward {
+            outside: 40_000,
+            inside: 2121,
+        },
+    ]
+}
+
+/// What is announced, as `via address:port`, or the refusals.
+async fn open(public: Option<PublicHost>, forwards: Vec<Forward>, want: Want) -> Result<String, String> {
+    match Reach::new(public, forwards).passive_open(&want).await {
+        Ok(endpoint) => Ok(format!("{} {}", endpoint.via, endpoint.announce)),
+        Err(unreachable) => Err(unreachable
+            .0
+            .iter()
+            .map(|(via, why)| format!("{via} {why:?}"))
+            .collect::<Vec<_>>()
+            .join(", ")),
+    }
+}
+
+fn ok(text: &str) -> Result<String, String> {
+    Ok(text.into())
+}
+
+fn refused(text: &str) -> Result<String, String> {
+    Err(text.into())
+}
+
+#[tokio::test]
+async fn without_a_word_from_the_operator_it_is_the_address_that_the_peer_connected_to() {
+    assert_eq!(
+        open(None, vec![], pasv(STRANGER, PUBLIC)).await,
+        ok("direct 203.0.113.7:2121")
+    );
+    assert_eq!(
+        open(None, vec![], epsv(STRANGER, PUBLIC)).await,
+        ok("direct 203.0.113.7:2121")
+    );
+    assert_eq!(
+        open(None, vec![], epsv("2001:db8::9", "2001:db8::1")).await,
+        ok("direct [2001:db8::1]:2121")
+    );
+    assert_eq!(
+        open(None, vec![], pasv("127.0.0.2", "127.0.0.1")).await,
+        ok("direct 127.0.0.1:2121")
+    );
+    let reach = Reach::default();
+    assert_eq!(
+        reach.passive_open(&pasv(STRANGER, PUBLIC)).await.unwrap().via,
+        Via::Direct
+    );
+}
+
+#[tokio::test]
+async fn a_stranger_is_told_the_operators_address_and_the_routers_port() {
+    assert_eq!(
+        open(address(PUBLIC), vec![], pasv(STRANGER, HOME)).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+    assert_eq!(
+        open(address(PUBLIC), forward(), pasv(STRANGER, HOME)).await,
+        ok("fixed 203.0.113.7:40000")
+    );
+    assert_eq!(
+        open(address(PUBLIC), forward(), epsv(STRANGER, HOME)).await,
+        ok("fixed 203.0.113.7:40000")
+    );
+    let control_port = Want {
+        port: 21,
+        ..pasv(STRANGER, HOME)
+    };
+    assert_eq!(
+        open(address(PUBLIC), forward(), control_port).await,
+        ok("fixed 203.0.113.7:50000")
+    );
+}
+
+#[tokio::test]
+async fn a_local_peer_is_told_the_address_that_it_connected_to_and_the_port_that_listens() {
+    for peer in [
+        "127.0.0.1",
+        "127.9.9.9",
+        "10.1.2.3",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.7.7",
+        "169.254.1.1",
+        HOME,
+    ] {
+        assert_eq!(
+            open(address(PUBLIC), forward(), pasv(peer, HOME)).await,
+            ok("direct 192.168.1.5:2121"),
+            "{peer}"
+        );
+        assert_eq!(
+            open(name(PUBLIC), forward(), pasv(peer, HOME)).await,
+            ok("direct 192.168.1.5:2121"),
+            "{peer}"
+        );
+    }
+    for peer in ["::1", "fe80::1", "fd00::9", "fc00::1", "2001:db8::5"] {
+        let want = epsv(peer, "2001:db8::5");
+        assert_eq!(
+            open(address(PUBLIC), forward(), want).await,
+            ok("direct [2001:db8::5]:2121"),
+            "{peer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_peer_just_outside_the_local_ranges_is_a_stranger() {
+    for peer in [
+        "172.15.0.1",
+        "172.32.0.1",
+        "192.169.0.1",
+        "11.0.0.1",
+        "169.253.0.1",
+        "100.63.0.1",
+        "2001:db8::9",
+    ] {
+        assert_eq!(
+            open(address(PUBLIC), vec![], pasv(peer, HOME)).await,
+            ok("fixed 203.0.113.7:2121"),
+            "{peer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_carriers_network_is_local_only_to_those_who_are_in_it() {
+    let peer = "100.64.9.9";
+    assert_eq!(
+        open(address(PUBLIC), vec![], pasv(peer, HOME)).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+    assert_eq!(
+        open(address(PUBLIC), vec![], pasv(peer, "100.127.0.1")).await,
+        ok("direct 100.127.0.1:2121")
+    );
+    assert_eq!(
+        open(address(PUBLIC), vec![], pasv(peer, "100.128.0.1")).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+}
+
+#[tokio::test]
+async fn an_ipv4_address_that_is_written_as_ipv6_is_an_ipv4_address() {
+    let want = pasv("::ffff:198.51.100.9", "::ffff:192.168.1.5");
+    assert_eq!(
+        open(None, vec![], want.clone()).await,
+        ok("direct 192.168.1.5:2121")
+    );
+    assert_eq!(
+        open(address("::ffff:203.0.113.7"), vec![], want).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+    let local = pasv("::ffff:10.0.0.1", "::ffff:192.168.1.5");
+    assert_eq!(
+        open(address(PUBLIC), vec![], local).await,
+        ok("direct 192.168.1.5:2121")
+    );
+}
+
+#[tokio::test]
+async fn pasv_over_ipv6_is_refused_unless_the_operator_named_an_ipv4_address() {
+    let want = || pasv("2001:db8::9", "2001:db8::1");
+    assert_eq!(
+        open(None, vec![], want()).await,
+        refused("fixed NotConfigured, direct NoIpv4")
+    );
+    assert_eq!(
+        open(address("2001:db8::7"), vec![], want()).await,
+        refused("fixed NoIpv4, direct NoIpv4")
+    );
+    assert_eq!(
+        open(address(PUBLIC), vec![], want()).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+    let local = pasv("fd00::9", "fd00::1");
+    assert_eq!(
+        open(address(PUBLIC), vec![], local).await,
+        refused("fixed LocalPeer, direct NoIpv4")
+    );
+}
+
+#[tokio::test]
+async fn epsv_takes_the_routers_port_whatever_the_family_of_the_operators_address() {
+    let want = epsv("2001:db8::9", "2001:db8::1");
+    assert_eq!(
+        open(address(PUBLIC), forward(), want).await,
+        ok("fixed 203.0.113.7:40000")
+    );
+    assert_eq!(
+        open(address("2001:db8::7"), forward(), epsv(STRANGER, HOME)).await,
+        ok("fixed [2001:db8::7]:40000")
+    );
+}
+
+#[tokio::test]
+async fn a_forwarded_port_counts_where_no_address_was_named() {
+    assert_eq!(
+        open(None, forward(), epsv(STRANGER, HOME)).await,
+        ok("fixed 192.168.1.5:40000")
+    );
+    assert_eq!(
+        open(None, forward(), epsv("10.0.0.1", HOME)).await,
+        ok("direct 192.168.1.5:2121")
+    );
+    let other = Want {
+        port: 2122,
+        ..epsv(STRANGER, HOME)
+    };
+    assert_eq!(open(None, forward(), other).await, ok("direct 192.168.1.5:2122"));
+}
+
+#[tokio::test]
+async fn a_name_is_resolved_for_pasv_and_not_asked_for_epsv() {
+    // An address for a name resolves to itself, without a question to anybody.
+    assert_eq!(
+        open(name(PUBLIC), forward(), pasv(STRANGER, HOME)).await,
+        ok("fixed 203.0.113.7:40000")
+    );
+    assert_eq!(
+        open(name(PUBLIC), forward(), epsv(STRANGER, HOME)).await,
+        ok("fixed 192.168.1.5:40000")
+    );
+    assert_eq!(
+        open(name("2001:db8::7"), vec![], pasv(STRANGER, HOME)).await,
+        ok("direct 192.168.1.5:2121")
+    );
+    let nowhere = open(name("2001:db8::7"), vec![], pasv("2001:db8::9", "2001:db8::1")).await;
+    assert_eq!(
+        nowhere,
+        refused(r#"fixed Unresolved("2001:db8::7"), direct NoIpv4"#)
+    );
+}
+
+#[tokio::test]
+async fn a_stranger_is_never_told_an_address_that_only_this_machine_knows() {
+    for here in ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1"] {
+        let only_here = format!("OnlyHere({})", ip(here).to_canonical());
+        let want = pasv(STRANGER, here);
+        let both = format!("fixed {only_here}, direct {only_here}");
+        assert_eq!(
+            open(None, vec![], want.clone()).await,
+            refused(&format!("fixed NotConfigured, direct {only_here}"))
+        );
+        assert_eq!(open(address(here), vec![], want.clone()).await, refused(&both));
+        assert_eq!(
+            open(name(&ip(here).to_canonical().to_string()), vec![], want).await,
+            refused(&both)
+        );
+        assert_eq!(
+            open(address(here), vec![], pasv(STRANGER, HOME)).await,
+            ok("direct 192.168.1.5:2121")
+        );
+    }
+}
+
+#[test]
+fn the_refusals_read_as_one_line() {
+    let unreachable = Unreachable(vec![
+        (Via::Fixed, Reason::NotConfigured),
+        (Via::Direct, Reason::NoIpv4),
+    ]);
+    assert_eq!(
+        unreachable.to_string(),
+        "no endpoint that this peer can connect to: fixed: no public address is configured; \
+         direct: no IPv4 address to announce"
+    );
+}
