@@ -222,6 +222,10 @@ pub fn verb(line: &[u8]) -> Vec<u8> {
 /// [`BadCommand`].
 pub fn parse(line: &[u8]) -> Result<Command, BadCommand> {
     use Command as C;
+    // A TLS record where a command is expected: the peer took this connection for another one.
+    if line.first() == Some(&22) {
+        return Err(BadCommand::Foreign);
+    }
     let verb = verb(line);
     let argument = line.get(verb.len()..).unwrap_or_default();
     let argument = match argument.split_first() {
@@ -570,7 +574,7 @@ mod tests {
         assert_eq!(parse(b"xpwd"), Ok(Command::Pwd));
         assert_eq!(parse(b"FOO bar"), Err(BadCommand::Unknown));
         assert_eq!(parse(b"NOOPX"), Err(BadCommand::Unknown));
-        assert_eq!(parse(b"\x16\x03\x01"), Err(BadCommand::Unknown));
+        assert_eq!(parse(b"\x16\x03\x01"), Err(BadCommand::Foreign));
         assert_eq!(parse(b"SMNT /"), Err(BadCommand::NotImplemented));
         assert_eq!(parse(b"POST / HTTP/1.1"), Err(BadCommand::Foreign));
         assert_eq!(parse(b""), Err(BadCommand::Unknown));

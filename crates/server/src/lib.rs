@@ -1,49 +1,113 @@
 //! Listeners and one driver a protocol.
 
 mod config;
+mod ftp;
+mod service;
+mod sockets;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
 
 pub use config::{Config, DataPorts, Listener, RequireResumption, Settings, TlsMode};
 
-/// A running server: its sockets are bound, nobody is greeted before [`Server::run`].
-pub struct Server {}
+use ftp::switchboard::{PlaceKind, Switchboard};
+use service::{Reception, Service};
+
+/// A server whose sockets are bound; nobody is greeted before [`Server::run`].
+pub struct Server {
+    service: Arc<Service>,
+    switchboard: Arc<Switchboard>,
+    control_places: usize,
+    patience: watch::Sender<Option<Duration>>,
+}
 
 /// Changes a running server and stops it; cheap to clone.
 #[derive(Clone)]
-pub struct Handle {}
+pub struct Handle {
+    service: Arc<Service>,
+    patience: watch::Sender<Option<Duration>>,
+}
 
 impl Server {
-    /// Takes the listeners and binds the data ports that the settings ask for.
+    /// Takes the listeners and binds the data ports that the settings ask for. Must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// When a data port cannot be bound.
-    pub fn new(_config: Config) -> io::Result<Self> {
-        Ok(Self {})
+    pub fn new(config: Config) -> io::Result<Self> {
+        let Config { listeners, settings } = config;
+        let implicit: Vec<bool> = listeners.iter().map(|listener| listener.implicit).collect();
+        let data_address = listeners.first().map(|l| l.socket.local_addr()).transpose()?;
+        let mut sockets = Vec::new();
+        for Listener { socket, implicit } in listeners {
+            sockets.push((adopt(socket)?, PlaceKind::Control { implicit }));
+        }
+        let control_places = sockets.len();
+        let ports = match settings.data_ports {
+            DataPorts::Auto | DataPorts::Control => 1..=0,
+            DataPorts::Port(port) => port..=port,
+            DataPorts::Range(first, last) => first..=last,
+        };
+        for port in ports {
+            let address = data_address.map_or_else(|| SocketAddr::from(([0; 16], port)), |a| SocketAddr::new(a.ip(), port));
+            sockets.push((adopt(sockets::listen(address)?)?, PlaceKind::Data));
+        }
+        let patience = settings.limits.data_connection;
+        let service = Service::new(settings, implicit, (control_places..sockets.len()).collect());
+        let reception = Arc::new(Reception(Arc::downgrade(&service)));
+        let switchboard = Switchboard::new(sockets, patience, reception)?;
+        service.set_switchboard(Arc::clone(&switchboard));
+        Ok(Self { service, switchboard, control_places, patience: watch::Sender::new(None) })
     }
 
     /// The addresses of the control listeners, in the order of [`Config::listeners`].
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        Vec::new()
+        (0..self.control_places).filter_map(|place| self.switchboard.local_addr(place).ok()).collect()
     }
 
     /// A handle for signals.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle {}
+        Handle { service: Arc::clone(&self.service), patience: self.patience.clone() }
     }
 
     /// Serves until [`Handle::drain`] has done its work.
-    pub async fn run(self) {}
+    pub async fn run(self) {
+        let accepting = self.switchboard.spawn();
+        let mut patience = self.patience.subscribe();
+        let asked = patience.wait_for(Option::is_some).await.map(|patience| *patience);
+        // Data connections of running transfers still arrive; control connections are told goodbye at once.
+        self.service.drain();
+        let patience = asked.ok().flatten().unwrap_or_default();
+        if !self.service.finished(patience).await {
+            warn!("transfers were cut off at the end of the server's patience");
+        }
+        accepting.into_iter().for_each(|task| task.abort());
+        info!("stopped");
+    }
 }
 
 impl Handle {
-    /// Swaps the settings; running sessions keep theirs.
-    pub fn reload(&self, _settings: Settings) {}
+    /// Swaps the settings; running sessions keep theirs. Listening ports stay as they are.
+    pub fn reload(&self, settings: Settings) {
+        self.service.reload(settings);
+    }
 
-    /// Stops accepting, tells idle sessions goodbye (421), lets running transfers end for up to `patience`, and
-    /// then lets [`Server::run`] return.
-    pub fn drain(&self, _patience: std::time::Duration) {}
+    /// Tells idle sessions goodbye (421), lets running transfers end for up to `patience`, and then lets
+    /// [`Server::run`] return.
+    pub fn drain(&self, patience: Duration) {
+        self.patience.send_replace(Some(patience));
+    }
+}
+
+fn adopt(socket: StdListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }

@@ -68,8 +68,6 @@ pub fn push_facts(out: &mut Vec<u8>, item: &Item<'_>, facts: FactSet) {
     let kind = match item.kind {
         ItemKind::File => "file",
         ItemKind::Directory => "dir",
-        ItemKind::Current => "cdir",
-        ItemKind::Parent => "pdir",
         ItemKind::Link(_) => "OS.unix=symlink",
         ItemKind::Other => "OS.unix=special",
     };
@@ -77,7 +75,7 @@ pub fn push_facts(out: &mut Vec<u8>, item: &Item<'_>, facts: FactSet) {
         // Writing to a String cannot fail.
         let _ = match *name {
             "type" => write!(text, "type={kind};"),
-            "size" if item.kind.is_directory() => Ok(()),
+            "size" if item.kind == ItemKind::Directory => Ok(()),
             "size" => write!(text, "size={};", item.size),
             "modify" => write!(text, "modify={};", time_val(item.modified)),
             "perm" => write!(text, "perm={};", permissions(item)),
@@ -95,7 +93,7 @@ pub fn push_facts(out: &mut Vec<u8>, item: &Item<'_>, facts: FactSet) {
 /// RFC 3659 §7.5.5.
 fn permissions(item: &Item<'_>) -> String {
     let rights = item.rights;
-    let letters: &[(char, bool)] = if item.kind.is_directory() {
+    let letters: &[(char, bool)] = if item.kind == ItemKind::Directory {
         &[
             ('c', rights.write),
             ('d', rights.delete),

@@ -38,22 +38,10 @@ pub enum ItemKind<'a> {
     File,
     /// A directory.
     Directory,
-    /// The directory that is listed (MLSD's `cdir`).
-    Current,
-    /// Its parent (MLSD's `pdir`).
-    Parent,
     /// A symbolic link and its text.
     Link(&'a [u8]),
     /// Anything else.
     Other,
-}
-
-impl ItemKind<'_> {
-    /// Whether it is a directory by whatever name.
-    #[must_use]
-    pub fn is_directory(self) -> bool {
-        matches!(self, Self::Directory | Self::Current | Self::Parent)
-    }
 }
 
 /// What the visitor may do, for the `perm` fact (RFC 3659 §7.5.5).

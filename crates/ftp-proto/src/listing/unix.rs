@@ -9,7 +9,7 @@ use crate::time::list_date;
 pub fn push_line(out: &mut Vec<u8>, item: &Item<'_>, now: SystemTime) {
     out.push(match item.kind {
         ItemKind::File => b'-',
-        ItemKind::Directory | ItemKind::Current | ItemKind::Parent => b'd',
+        ItemKind::Directory => b'd',
         ItemKind::Link(_) => b'l',
         ItemKind::Other => b's',
     });

@@ -19,8 +19,8 @@ pub enum Ask {
     /// Send what was put out so far, then become the server of a TLS handshake on the control connection.
     /// The answer is whether it went well.
     StartTls(Pending<Result<(), Refusal>>),
-    /// Open an endpoint for a data connection of the peer's.
-    Passive(Pending<Result<SocketAddr, Refusal>>, Form),
+    /// Open an endpoint for a data connection of the peer's, which will be protected or not.
+    Passive(Pending<Result<SocketAddr, Refusal>>, Form, bool),
     /// Remember that the next data connection goes out to this address, which is the control peer's own.
     Active(Pending<Result<(), Refusal>>, SocketAddr),
     /// Check permission and open the file or directory; no byte moves before [`Ask::Run`].

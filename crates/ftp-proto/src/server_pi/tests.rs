@@ -102,7 +102,7 @@ impl Dialogue {
 
     fn endpoint(&mut self) {
         self.say("EPSV\r\n");
-        let Some(Ask::Passive(slip, _)) = self.ask.take() else {
+        let Some(Ask::Passive(slip, ..)) = self.ask.take() else {
             panic!("no endpoint was asked for")
         };
         assert!(

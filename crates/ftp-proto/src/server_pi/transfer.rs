@@ -102,7 +102,8 @@ impl ServerPi {
         }
         self.release();
         let slip = self.slips.issue();
-        self.ask(Waiting::Passive(form), Ask::Passive(slip, form));
+        let protected = self.security.data_is_protected();
+        self.ask(Waiting::Passive(form), Ask::Passive(slip, form, protected));
     }
 
     /// RFC 2428 §3 and §4.

@@ -1,0 +1,375 @@
+//! One control connection: its task owns stream, server-PI, session and endpoint, and moves bytes between them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pasarela_ftp_proto::server_pi::{Ask, Output, Pending, Profile, Refusal, ServerPi, TlsPolicy};
+use pasarela_session::Session;
+use pasarela_session::limits::Turned;
+use pasarela_store::VirtualPath;
+use pasarela_tls::{Stream, Tag};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tracing::{Instrument, debug, info, info_span};
+
+use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
+use super::switchboard::{Control, PlaceId};
+use crate::config::TlsMode;
+use crate::service::Service;
+use crate::sockets;
+
+/// How long a client may take to accept a reply.
+const REPLY_PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes read from the control connection at once.
+const READ: usize = 4096;
+
+/// The bytes of a control connection.
+enum Line {
+    Plain(TcpStream),
+    Protected(Box<Stream>),
+}
+
+impl Line {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Protected(stream) => stream.tcp(),
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer).await,
+            Self::Protected(stream) => stream.read(buffer).await,
+        }
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Protected(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    async fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.shutdown().await,
+            Self::Protected(stream) => stream.shutdown().await,
+        }
+    }
+}
+
+/// Serves one control connection until its end.
+pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, peer: SocketAddr, control: Control) {
+    let id = service.next_connection();
+    let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
+    let span = info_span!("session", id, protocol, peer = %peer);
+    async move {
+        let began = Instant::now();
+        match admitted(&service, id, place, peer, control).await {
+            Ok(()) => info!(elapsed = ?began.elapsed(), "ended"),
+            Err(error) => debug!(%error, elapsed = ?began.elapsed(), "ended"),
+        }
+    }
+    .instrument(span)
+    .await;
+}
+
+async fn admitted(
+    service: &Arc<Service>,
+    id: u64,
+    place: PlaceId,
+    peer: SocketAddr,
+    control: Control,
+) -> io::Result<()> {
+    let settings = service.settings();
+    let admission = match service.gate().admit(peer.ip()) {
+        Ok(admission) => admission,
+        Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
+    };
+    let implicit = service.is_implicit(place);
+    let (line, tag) = match control {
+        Control::Protected(stream, issued) => (Line::Protected(stream), Some(issued)),
+        Control::Plain(stream) if implicit => {
+            let Some(tls) = &settings.tls else { return Ok(()) };
+            let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
+            let accepted = handshake.await??;
+            (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
+        }
+        Control::Plain(stream) => (Line::Plain(stream), None),
+    };
+    let local = line.tcp().local_addr()?;
+    let profile = Profile {
+        greeting: settings.greeting.clone(),
+        peer: peer.ip().to_canonical(),
+        tls: match settings.tls_mode {
+            _ if settings.tls.is_none() => TlsPolicy::Off,
+            TlsMode::Off => TlsPolicy::Off,
+            TlsMode::Optional => TlsPolicy::Optional,
+            TlsMode::Required => TlsPolicy::Required,
+        },
+        implicit,
+        active: settings.active,
+        login_deadline: settings.limits.login,
+        idle_timeout: settings.limits.idle,
+        host_names: settings.host_names.clone(),
+        open_names: if settings.users.is_anonymous(b"anonymous") { &["anonymous", "ftp"] } else { &[] },
+    };
+    let context = Context {
+        service: Arc::clone(service),
+        settings,
+        admission: Arc::new(Mutex::new(admission)),
+        peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+        local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+        place,
+        tag: None,
+        session: None,
+        cwd: VirtualPath::root(),
+    };
+    let mut connection = Connection {
+        id,
+        line: Some(line),
+        pi: ServerPi::new(Instant::now(), profile),
+        context,
+        chore: None,
+        kept: Kept::default(),
+        opening: false,
+        announcing: false,
+        closing: false,
+    };
+    if let Some(issued) = tag {
+        connection.protected_by(issued);
+    }
+    connection.run().await
+}
+
+/// Says why and hangs up. On an implicit port there is no way to say it that is worth a handshake.
+async fn turn_away(control: Control, implicit: bool, turned: Turned) -> io::Result<()> {
+    info!(%turned, "turned away");
+    if let (Control::Plain(mut stream), false) = (control, implicit) {
+        let reply = format!("421 Not now: {turned}.\r\n");
+        tokio::time::timeout(Duration::from_secs(1), stream.write_all(reply.as_bytes())).await??;
+        stream.shutdown().await?;
+    }
+    Ok(())
+}
+
+struct Connection {
+    id: u64,
+    /// `None` only while a handshake has it, and after one that failed.
+    line: Option<Line>,
+    pi: ServerPi,
+    context: Context,
+    chore: Option<Chore>,
+    kept: Kept,
+    /// The chore under way opens a transfer.
+    opening: bool,
+    /// The endpoint that is kept has not been told to the client yet.
+    announcing: bool,
+    closing: bool,
+}
+
+/// What woke the connection up.
+enum Event {
+    Outcome(Outcome),
+    Input(usize),
+    Timeout,
+    Drain,
+    Evicted,
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        let service = Arc::clone(&self.context.service);
+        let evicted = service.note_unauthenticated(self.id);
+        let mut draining = false;
+        let mut buffer = vec![0; READ];
+        loop {
+            self.carry_out().await?;
+            if self.closing {
+                return Ok(());
+            }
+            let Some(line) = &mut self.line else { return Ok(()) };
+            let wants_input = self.pi.wants_input();
+            let due = self.pi.poll_timeout();
+            let event = tokio::select! {
+                biased;
+                outcome = poll_chore(&mut self.chore), if self.chore.is_some() => Event::Outcome(outcome),
+                read = line.read(&mut buffer), if wants_input => match read {
+                    Ok(count) => Event::Input(count),
+                    // Peers that end without close_notify are common on control connections, and a reset is an
+                    // end as well.
+                    Err(_) => Event::Input(0),
+                },
+                () = sleep_until(due), if due.is_some() => Event::Timeout,
+                () = service.draining(), if !draining => Event::Drain,
+                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
+            };
+            let now = Instant::now();
+            match event {
+                Event::Outcome(outcome) => {
+                    self.chore = None;
+                    self.keep(now, outcome);
+                }
+                Event::Input(0) => self.pi.handle_end_of_input(now),
+                Event::Input(count) => self.pi.handle_input(now, &buffer[..count]),
+                Event::Timeout => self.pi.handle_timeout(now),
+                Event::Drain => {
+                    draining = true;
+                    self.pi.shut_down(now);
+                }
+                Event::Evicted => {
+                    info!("evicted: no descriptors are left");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Does what the server-PI puts out, in its order.
+    async fn carry_out(&mut self) -> io::Result<()> {
+        while let Some(output) = self.pi.poll_output() {
+            match output {
+                Output::Send(bytes) => self.send(&bytes).await?,
+                Output::Ask(Ask::StartTls(slip)) => self.start_tls(slip).await,
+                Output::Ask(ask) => {
+                    self.opening = matches!(ask, Ask::Open(..));
+                    self.chore = self.context.start(ask, &mut self.kept);
+                }
+                Output::Abort => {
+                    self.chore = None;
+                    self.kept.prepared = None;
+                    self.kept.endpoint = None;
+                }
+                Output::Release => self.kept.endpoint = None,
+                Output::Logout => self.log_out(),
+                Output::Close => {
+                    self.closing = true;
+                    if let Some(line) = &mut self.line {
+                        let _ = tokio::time::timeout(REPLY_PATIENCE, line.shutdown()).await;
+                    }
+                }
+            }
+        }
+        if std::mem::take(&mut self.announcing)
+            && let (Some(DataEndpoint::Passive(endpoint)), Some(line)) = (&self.kept.endpoint, &self.line)
+        {
+            endpoint.announced(sockets::least_round_trip(line.tcp()));
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        debug!(reply = %bytes[..bytes.len().min(200)].escape_ascii());
+        let Some(line) = &mut self.line else { return Err(io::ErrorKind::NotConnected.into()) };
+        tokio::time::timeout(REPLY_PATIENCE, line.write_all(bytes)).await?
+    }
+
+    fn keep(&mut self, now: Instant, outcome: Outcome) {
+        let (answered, keep) = match outcome {
+            Outcome::Answer(answered, keep) => (answered, keep),
+            Outcome::Publish(publish) => return self.publish(now, publish),
+        };
+        let opened = matches!(keep, Keep::Prepared(_));
+        match keep {
+            Keep::Nothing => {}
+            Keep::Login(account) => {
+                self.context.service.forget_unauthenticated(self.id);
+                self.context.session = Some(Session::new(account, Default::default()));
+            }
+            Keep::Directory(path) => self.context.cwd = path,
+            Keep::Endpoint(endpoint) => {
+                self.kept.endpoint = Some(endpoint);
+                self.announcing = true;
+            }
+            Keep::Prepared(prepared) => self.kept.prepared = Some(prepared),
+            Keep::PartTold(path, length) => self.kept.part_told = Some((path, length)),
+            Keep::Listing(lines) => self.kept.listing = Some(lines),
+        }
+        if std::mem::take(&mut self.opening)
+            && !opened
+            && let Some(DataEndpoint::Passive(endpoint)) = &self.kept.endpoint
+        {
+            endpoint.idle();
+        }
+        self.pi.handle_answer(now, answered);
+    }
+
+    /// The publish promise: only while the client is there to hear of it. A client that is gone gets its part kept
+    /// as a part, however whole it looks from here.
+    fn publish(&mut self, now: Instant, publish: chore::Publish) {
+        let is_there = self.line.as_ref().is_some_and(|line| sockets::is_open(line.tcp()));
+        if is_there || self.pi.is_quitting() {
+            self.chore = Some(Box::pin(chore::publish(publish)));
+        } else {
+            drop(publish);
+            self.pi.handle_end_of_input(now);
+        }
+    }
+
+    async fn start_tls(&mut self, slip: Pending<Result<(), Refusal>>) {
+        let (Some(Line::Plain(stream)), Some(tls)) = (self.line.take(), &self.context.settings.tls) else {
+            return self.pi.handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
+        };
+        let patience = self.context.settings.limits.tls_handshake;
+        let answer = match tokio::time::timeout(patience, tls.accept_control(stream)).await {
+            Ok(Ok(accepted)) => {
+                self.line = Some(Line::Protected(Box::new(accepted.stream)));
+                self.protected_by(accepted.issued);
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                info!(%error, "handshake failed");
+                Err(Refusal::DataTls)
+            }
+            Err(_) => {
+                info!("handshake took too long");
+                Err(Refusal::DataTls)
+            }
+        };
+        self.pi.handle_answer(Instant::now(), slip.answer(answer));
+    }
+
+    /// From now on the tickets of this tag prove this session.
+    fn protected_by(&mut self, issued: Tag) {
+        if let Some(tls) = &self.context.settings.tls {
+            tls.admit(issued, issued);
+            self.context.tag = Some(issued);
+        }
+    }
+
+    fn log_out(&mut self) {
+        self.context.session = None;
+        self.context.cwd = VirtualPath::root();
+        self.kept = Kept::default();
+        self.context.admission.lock().unwrap_or_else(PoisonError::into_inner).logged_out();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.context.service.forget_unauthenticated(self.id);
+        if let (Some(tls), Some(tag)) = (&self.context.settings.tls, self.context.tag) {
+            tls.retire(tag);
+        }
+    }
+}
+
+async fn poll_chore(chore: &mut Option<Chore>) -> Outcome {
+    match chore {
+        Some(chore) => chore.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}

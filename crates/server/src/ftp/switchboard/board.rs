@@ -1,0 +1,622 @@
+//! The rules of the switchboard: whose data connection is this, or is it a control connection? No socket, no clock.
+//!
+//! A session that expects a data connection *waits* on a place (a listening port). What connects to a place is an
+//! *arrival*. The rules, and where they come from:
+//!
+//! - One outstanding wait per peer address and place; further ones queue briefly. So an arrival that carries no
+//!   proof can mean one session only.
+//! - A TLS ticket names its session, wherever it comes from.
+//! - An arrival that is younger than the round trip of the reply that invited it is not its answer.
+//! - On a control port everybody else is greeted at once; who might be the answer is held for a bounded time.
+//! - On plain FTP nobody proves anything. A silent arrival is the answer once its session has given the transfer
+//!   command, if it is the only one; of two, nobody can tell, and the transfer is refused rather than guessed at.
+//!   An upload belongs to the one that speaks.
+//! - A stranger gets nothing and uses nothing up.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pasarela_tls::Tag;
+
+use crate::config::RequireResumption;
+
+/// A session, as the board knows it.
+pub(crate) type SessionId = u64;
+/// A connection that has been accepted and not yet been told what it is.
+pub(crate) type ArrivalId = u64;
+/// A listening port, by its number in the switchboard's list.
+pub(crate) type PlaceId = usize;
+
+/// How long a possible answer is held on a control port before it is greeted: the peer's own, and a stranger's
+/// (which could still prove itself by TLS).
+const HOLD: Duration = Duration::from_secs(2);
+const HOLD_STRANGER: Duration = Duration::from_millis(250);
+/// How long a second candidate is waited for when the first one came only after the transfer command.
+const GUARD: Duration = Duration::from_millis(20);
+/// How long a wait stays open after an arrival that should have proved itself and did not.
+const GRACE: Duration = Duration::from_millis(500);
+/// Arrivals held at once, in all and of one peer.
+const MAX_HELD: usize = 1024;
+const MAX_HELD_OF_PEER: usize = 64;
+
+/// What listens at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlaceKind {
+    /// Control connections too.
+    Control {
+        /// TLS from the first byte.
+        implicit: bool,
+    },
+    /// Data connections alone.
+    Data,
+}
+
+/// Which way the bytes of a transfer go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// The client sends.
+    Up,
+    /// The client receives.
+    Down,
+}
+
+/// What an arrival has shown by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The first byte of a TLS handshake.
+    Hello,
+    /// Something else.
+    Bytes,
+    /// It has closed its side without a byte.
+    End,
+}
+
+/// What a session wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Who.
+    pub(crate) session: SessionId,
+    /// The peer of its control connection.
+    pub(crate) peer: IpAddr,
+    /// The owner tag of its TLS session; without one its data connections are in the clear.
+    pub(crate) tag: Option<Tag>,
+    /// Whether the data connection will be protected.
+    pub(crate) protected: bool,
+    /// The places that will do; one that is free for the peer is taken at random.
+    pub(crate) places: Vec<PlaceId>,
+    /// Whether the proof is demanded.
+    pub(crate) require: RequireResumption,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is a control connection.
+    Greet(ArrivalId),
+    /// Make the TLS handshake and tell what it proved.
+    Handshake(ArrivalId),
+    /// It is that session's data connection.
+    Pair(SessionId, ArrivalId),
+    /// Close it.
+    Drop(ArrivalId, &'static str),
+    /// The session may announce that place.
+    Grant(SessionId, PlaceId),
+    /// The session's request or wait is over.
+    Refuse(SessionId, Why),
+}
+
+/// Why a session gets no data connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its peer uses every place already.
+    Full,
+    /// It was not used for long, and another session of its peer needed the place.
+    Lapsed,
+    /// Nobody came in time.
+    NobodyCame,
+    /// Several came and nothing tells them apart.
+    Ambiguous,
+    /// Who came did not resume the session.
+    NotResumed,
+}
+
+#[derive(Debug)]
+struct Wait {
+    request: Request,
+    place: PlaceId,
+    granted: Instant,
+    /// From when on an arrival can be the answer; `None` before the reply is out.
+    answers_from: Option<Instant>,
+    command: Option<(Instant, Direction)>,
+    unproved_since: Option<Instant>,
+    /// Its transfer command failed; it gives way to anybody.
+    idle: bool,
+}
+
+#[derive(Debug)]
+struct Arrival {
+    peer: IpAddr,
+    place: PlaceId,
+    at: Instant,
+    nature: Nature,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Silent,
+    Spoke,
+    Ended,
+    Handshaking,
+    /// The handshake is done. `spoke` counts what came after it.
+    Proved { owner: Option<Tag>, offered: bool, spoke: bool },
+}
+
+/// The state of all waits and arrivals.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    places: Vec<PlaceKind>,
+    queue: VecDeque<(Instant, Request)>,
+    waits: BTreeMap<SessionId, Wait>,
+    arrivals: BTreeMap<ArrivalId, Arrival>,
+    held_of_peer: HashMap<IpAddr, usize>,
+    verdicts: VecDeque<Verdict>,
+    next_arrival: ArrivalId,
+    patience: Duration,
+    random: u64,
+}
+
+impl Board {
+    /// `patience` is how long a request queues and how long a data connection is waited for.
+    pub(crate) fn new(patience: Duration, seed: u64) -> Self {
+        Self { patience, random: seed | 1, ..Self::default() }
+    }
+
+    /// One more listening port.
+    pub(crate) fn add_place(&mut self, kind: PlaceKind) -> PlaceId {
+        self.places.push(kind);
+        self.places.len() - 1
+    }
+
+    /// Other numbers for waits from now on.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// A session asks for an endpoint; [`Verdict::Grant`] or [`Verdict::Refuse`] answers.
+    pub(crate) fn request(&mut self, now: Instant, request: Request) {
+        self.forget(request.session);
+        self.queue.push_back((now, request));
+        self.settle(now);
+    }
+
+    /// The reply that names the endpoint is out; nothing that comes before `round_trip` has passed answers it.
+    pub(crate) fn announced(&mut self, now: Instant, session: SessionId, round_trip: Duration) {
+        if let Some(wait) = self.waits.get_mut(&session) {
+            wait.answers_from = Some(now + round_trip);
+        }
+        self.settle(now);
+    }
+
+    /// The session has given its transfer command.
+    pub(crate) fn command(&mut self, now: Instant, session: SessionId, direction: Direction) {
+        match self.waits.get_mut(&session) {
+            Some(wait) => {
+                wait.command = Some((now, direction));
+                wait.idle = false;
+            }
+            None => self.verdicts.push_back(Verdict::Refuse(session, Why::Lapsed)),
+        }
+        self.settle(now);
+    }
+
+    /// The session's transfer command failed before it needed the connection: it keeps the endpoint unless
+    /// somebody else wants it.
+    pub(crate) fn idle(&mut self, now: Instant, session: SessionId) {
+        if let Some(wait) = self.waits.get_mut(&session) {
+            wait.idle = true;
+        }
+        self.settle(now);
+    }
+
+    /// The session wants nothing any more.
+    pub(crate) fn cancel(&mut self, now: Instant, session: SessionId) {
+        self.forget(session);
+        self.settle(now);
+    }
+
+    /// Somebody connected.
+    pub(crate) fn arrive(&mut self, now: Instant, peer: IpAddr, place: PlaceId) -> ArrivalId {
+        self.next_arrival += 1;
+        let id = self.next_arrival;
+        let held = self.held_of_peer.get(&peer).copied().unwrap_or(0);
+        let implicit = matches!(self.places[place], PlaceKind::Control { implicit: true });
+        if self.arrivals.len() >= MAX_HELD || held >= MAX_HELD_OF_PEER {
+            self.release_unheld(id, place, "too many connections are held");
+        } else if implicit && !self.is_anybody_waiting_at(place) {
+            self.verdicts.push_back(Verdict::Greet(id));
+        } else {
+            let nature = if implicit { Nature::Handshaking } else { Nature::Silent };
+            self.arrivals.insert(id, Arrival { peer, place, at: now, nature });
+            *self.held_of_peer.entry(peer).or_default() += 1;
+            if implicit {
+                self.verdicts.push_back(Verdict::Handshake(id));
+            }
+            self.settle(now);
+        }
+        id
+    }
+
+    /// An arrival has shown what it is. After a handshake, [`Shown::Bytes`] are bytes inside TLS.
+    pub(crate) fn showed(&mut self, now: Instant, id: ArrivalId, shown: Shown) {
+        let Some(arrival) = self.arrivals.get_mut(&id) else { return };
+        arrival.nature = match (arrival.nature, shown) {
+            (Nature::Silent, Shown::Hello) => Nature::Handshaking,
+            (Nature::Silent, Shown::Bytes) => Nature::Spoke,
+            (Nature::Silent, Shown::End) => Nature::Ended,
+            (Nature::Proved { owner, offered, .. }, _) => Nature::Proved { owner, offered, spoke: true },
+            (nature, _) => nature,
+        };
+        if arrival.nature == Nature::Handshaking {
+            let (peer, place) = (arrival.peer, arrival.place);
+            // Only a wait that expects TLS is worth a handshake.
+            if self.waits.values().any(|w| w.request.protected && (w.place == place || w.request.peer == peer)) {
+                self.verdicts.push_back(Verdict::Handshake(id));
+            } else {
+                self.decide(id, Verdict::Drop(id, "TLS where nobody expects it"));
+            }
+        }
+        self.settle(now);
+    }
+
+    /// A handshake has ended well. `owner` is the session that it resumed.
+    pub(crate) fn proved(&mut self, now: Instant, id: ArrivalId, owner: Option<Tag>, offered: bool) {
+        if let Some(arrival) = self.arrivals.get_mut(&id) {
+            arrival.nature = Nature::Proved { owner, offered, spoke: false };
+        }
+        self.settle(now);
+    }
+
+    /// An arrival is gone.
+    pub(crate) fn gone(&mut self, now: Instant, id: ArrivalId) {
+        self.remove(id);
+        self.settle(now);
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.settle(now);
+    }
+
+    /// When [`Board::handle_timeout`] wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let queued = self.queue.iter().map(|(since, _)| *since + self.patience);
+        let contested = !self.queue.is_empty();
+        let waits = self.waits.values().flat_map(|wait| {
+            let came = wait.command.map(|(at, _)| at + self.patience);
+            let lapses = (contested && wait.command.is_none()).then_some(wait.granted + self.patience);
+            let unproved = wait.unproved_since.map(|since| since + GRACE);
+            [came, lapses, unproved].into_iter().flatten()
+        });
+        let arrivals = self.arrivals.values().filter_map(|arrival| self.hold_ends(arrival));
+        let guards = self.waits.values().filter_map(|wait| self.guard_ends(wait));
+        queued.chain(waits).chain(arrivals).chain(guards).min()
+    }
+
+    /// What is to be done next.
+    pub(crate) fn poll_verdict(&mut self) -> Option<Verdict> {
+        self.verdicts.pop_front()
+    }
+
+    /// Waits and arrivals, for a glance at what is going on.
+    #[cfg(test)]
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        (self.queue.len(), self.waits.len(), self.arrivals.len())
+    }
+
+    fn forget(&mut self, session: SessionId) {
+        self.waits.remove(&session);
+        self.queue.retain(|(_, request)| request.session != session);
+    }
+
+    fn remove(&mut self, id: ArrivalId) -> Option<Arrival> {
+        let arrival = self.arrivals.remove(&id)?;
+        if let Some(held) = self.held_of_peer.get_mut(&arrival.peer) {
+            *held -= 1;
+            if *held == 0 {
+                self.held_of_peer.remove(&arrival.peer);
+            }
+        }
+        Some(arrival)
+    }
+
+    fn decide(&mut self, id: ArrivalId, verdict: Verdict) {
+        if self.remove(id).is_some() {
+            self.verdicts.push_back(verdict);
+        }
+    }
+
+    /// It is nobody's answer: greeted on a control port, closed elsewhere.
+    fn release(&mut self, id: ArrivalId, why: &'static str) {
+        if let Some(arrival) = self.remove(id) {
+            let knows_tls = matches!(arrival.nature, Nature::Proved { .. } | Nature::Handshaking);
+            match self.places[arrival.place] {
+                // A client that speaks TLS first on an explicit port never was a control connection.
+                PlaceKind::Control { implicit } if implicit || !knows_tls => {
+                    self.verdicts.push_back(Verdict::Greet(id));
+                }
+                _ => self.verdicts.push_back(Verdict::Drop(id, why)),
+            }
+        }
+    }
+
+    fn release_unheld(&mut self, id: ArrivalId, place: PlaceId, why: &'static str) {
+        self.verdicts.push_back(match self.places[place] {
+            PlaceKind::Control { .. } => Verdict::Greet(id),
+            PlaceKind::Data => Verdict::Drop(id, why),
+        });
+    }
+
+    fn is_anybody_waiting_at(&self, place: PlaceId) -> bool {
+        self.waits.values().any(|wait| wait.place == place && wait.answers_from.is_some())
+    }
+
+    /// Applies every rule until nothing changes.
+    fn settle(&mut self, now: Instant) {
+        self.lapse(now);
+        self.pair(now);
+        self.expire(now);
+        self.let_go(now);
+        self.grant(now);
+    }
+
+    /// Waits that have gone unused give way once somebody queues for their place.
+    fn lapse(&mut self, now: Instant) {
+        let queued: Vec<(IpAddr, Vec<PlaceId>)> =
+            self.queue.iter().map(|(_, request)| (request.peer, request.places.clone())).collect();
+        let patience = self.patience;
+        self.waits.retain(|_, wait| {
+            let unused = wait.command.is_none() && (wait.idle || now >= wait.granted + patience);
+            let contested =
+                queued.iter().any(|(peer, places)| *peer == wait.request.peer && places.contains(&wait.place));
+            !(unused && contested)
+        });
+    }
+
+    fn grant(&mut self, now: Instant) {
+        let mut still_queued = VecDeque::new();
+        while let Some((since, request)) = self.queue.pop_front() {
+            let free: Vec<PlaceId> = request
+                .places
+                .iter()
+                .copied()
+                .filter(|place| {
+                    !self.waits.values().any(|wait| wait.place == *place && wait.request.peer == request.peer)
+                })
+                .collect();
+            if free.is_empty() {
+                if now >= since + self.patience {
+                    self.verdicts.push_back(Verdict::Refuse(request.session, Why::Full));
+                } else {
+                    still_queued.push_back((since, request));
+                }
+                continue;
+            }
+            let place = free[self.roll(free.len())];
+            self.verdicts.push_back(Verdict::Grant(request.session, place));
+            let wait = Wait {
+                place,
+                granted: now,
+                answers_from: None,
+                command: None,
+                unproved_since: None,
+                idle: false,
+                request,
+            };
+            self.waits.insert(wait.request.session, wait);
+        }
+        self.queue = still_queued;
+    }
+
+    /// A number below `sides` that nobody outside can foresee well enough to matter (xorshift, seeded at random).
+    fn roll(&mut self, sides: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        usize::try_from(self.random % sides as u64).unwrap_or(0)
+    }
+
+    fn pair(&mut self, now: Instant) {
+        let sessions: Vec<SessionId> = self.waits.keys().copied().collect();
+        for session in sessions {
+            let Some(wait) = self.waits.get(&session) else { continue };
+            let outcome = if wait.request.protected { self.protected_answer(wait) } else { self.plain_answer(now, wait) };
+            match outcome {
+                Outcome::Nothing => {}
+                Outcome::Answer(id) => {
+                    self.waits.remove(&session);
+                    self.decide(id, Verdict::Pair(session, id));
+                }
+                Outcome::Unproved(ids) => {
+                    for id in ids {
+                        self.decide(id, Verdict::Drop(id, "the TLS session is not this session's"));
+                    }
+                    if let Some(wait) = self.waits.get_mut(&session) {
+                        wait.unproved_since.get_or_insert(now);
+                    }
+                }
+                Outcome::Ambiguous => {
+                    self.waits.remove(&session);
+                    self.verdicts.push_back(Verdict::Refuse(session, Why::Ambiguous));
+                }
+            }
+        }
+    }
+
+    /// TLS: by tag, wherever it comes from; else by peer and place, as far as that is allowed.
+    fn protected_answer(&self, wait: &Wait) -> Outcome {
+        let mut unproved = Vec::new();
+        let mut tagged = Vec::new();
+        let mut untagged = Vec::new();
+        let either = self.places[wait.place] == (PlaceKind::Control { implicit: true });
+        for (id, arrival) in &self.arrivals {
+            let Nature::Proved { owner, offered, spoke } = arrival.nature else { continue };
+            if owner.is_some() && owner == wait.request.tag {
+                tagged.push((*id, spoke));
+            } else if owner.is_none() && self.may_answer(wait, arrival) {
+                match wait.request.require {
+                    RequireResumption::Always => unproved.push(*id),
+                    RequireResumption::WhenOffered if offered => unproved.push(*id),
+                    _ => untagged.push((*id, spoke)),
+                }
+            }
+        }
+        let candidates = if tagged.is_empty() { untagged } else { tagged };
+        if !either {
+            // Control clients wait for the greeting; whoever begins with a handshake is a data connection.
+            return match candidates.first() {
+                Some((id, _)) => Outcome::Answer(*id),
+                None if unproved.is_empty() => Outcome::Nothing,
+                None => Outcome::Unproved(unproved),
+            };
+        }
+        // On an implicit port a new control connection looks the same; only the transfer command tells.
+        let Some((_, direction)) = wait.command else { return Outcome::Nothing };
+        let mut speaking = candidates.iter().filter(|(_, spoke)| *spoke);
+        match (&candidates[..], direction, speaking.next(), speaking.next()) {
+            ([(id, _)], ..) => Outcome::Answer(*id),
+            ([], ..) => Outcome::Nothing,
+            (_, Direction::Up, Some((id, _)), None) => Outcome::Answer(*id),
+            (_, Direction::Up, None, _) => Outcome::Nothing,
+            _ => Outcome::Ambiguous,
+        }
+    }
+
+    /// Plain FTP: the only one, once the transfer command is given; of several, the one that uploads.
+    fn plain_answer(&self, now: Instant, wait: &Wait) -> Outcome {
+        let Some((commanded, direction)) = wait.command else { return Outcome::Nothing };
+        let candidates: Vec<(ArrivalId, &Arrival)> = self.plain_candidates(wait).collect();
+        match &candidates[..] {
+            [] => Outcome::Nothing,
+            [(id, arrival)] => {
+                // It came after the command: was it the answer, or was it only faster?
+                let guarded = arrival.at >= commanded && now < arrival.at + GUARD;
+                let speaks = direction == Direction::Up && arrival.nature == Nature::Spoke;
+                if guarded && !speaks { Outcome::Nothing } else { Outcome::Answer(*id) }
+            }
+            several => {
+                let mut speaking = several.iter().filter(|(_, arrival)| arrival.nature == Nature::Spoke);
+                match (direction, speaking.next(), speaking.next()) {
+                    (Direction::Up, Some((id, _)), None) => Outcome::Answer(*id),
+                    (Direction::Up, None, _) if now < commanded + HOLD / 4 => Outcome::Nothing,
+                    _ => Outcome::Ambiguous,
+                }
+            }
+        }
+    }
+
+    fn plain_candidates<'a>(&'a self, wait: &'a Wait) -> impl Iterator<Item = (ArrivalId, &'a Arrival)> {
+        let uploads = matches!(wait.command, Some((_, Direction::Up)));
+        self.arrivals.iter().map(|(id, arrival)| (*id, arrival)).filter(move |(_, arrival)| {
+            let fits = match arrival.nature {
+                Nature::Silent => true,
+                // It said something, or has nothing to say and said that: an upload, not a download.
+                Nature::Spoke | Nature::Ended => uploads,
+                _ => false,
+            };
+            fits && self.may_answer(wait, arrival)
+        })
+    }
+
+    /// Whether peer, place and time fit.
+    fn may_answer(&self, wait: &Wait, arrival: &Arrival) -> bool {
+        wait.place == arrival.place
+            && wait.request.peer == arrival.peer
+            && wait.answers_from.is_some_and(|from| arrival.at >= from)
+    }
+
+    /// When a lone late candidate may be taken.
+    fn guard_ends(&self, wait: &Wait) -> Option<Instant> {
+        if wait.request.protected {
+            return None;
+        }
+        let (commanded, direction) = wait.command?;
+        let mut candidates = self.plain_candidates(wait);
+        let (_, first) = candidates.next()?;
+        match candidates.next() {
+            None => (first.at >= commanded).then_some(first.at + GUARD),
+            Some(_) => (direction == Direction::Up).then_some(commanded + HOLD / 4),
+        }
+    }
+
+    /// Waits whose time is up.
+    fn expire(&mut self, now: Instant) {
+        let over: Vec<(SessionId, Why)> = self
+            .waits
+            .iter()
+            .filter_map(|(session, wait)| {
+                let (commanded, _) = wait.command?;
+                if wait.unproved_since.is_some_and(|since| now >= since.max(commanded) + GRACE) {
+                    Some((*session, Why::NotResumed))
+                } else {
+                    (now >= commanded + self.patience).then_some((*session, Why::NobodyCame))
+                }
+            })
+            .collect();
+        for (session, why) in over {
+            self.waits.remove(&session);
+            self.verdicts.push_back(Verdict::Refuse(session, why));
+        }
+    }
+
+    /// Arrivals that are nobody's answer any more.
+    fn let_go(&mut self, now: Instant) {
+        let released: Vec<ArrivalId> = self
+            .arrivals
+            .iter()
+            .filter(|(_, arrival)| {
+                !matches!(arrival.nature, Nature::Handshaking)
+                    && self.hold_ends(arrival).is_none_or(|end| now >= end)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in released {
+            let ended = self.arrivals.get(&id).is_some_and(|arrival| arrival.nature == Nature::Ended);
+            if ended {
+                self.decide(id, Verdict::Drop(id, "closed by its peer"));
+            } else {
+                self.release(id, "nobody expects it");
+            }
+        }
+    }
+
+    /// Until when an arrival is held; `None`: not at all.
+    fn hold_ends(&self, arrival: &Arrival) -> Option<Instant> {
+        let is_data_place = self.places[arrival.place] == PlaceKind::Data;
+        let own = self.waits.values().any(|wait| self.may_answer(wait, arrival));
+        let proof_possible = match arrival.nature {
+            Nature::Silent => self.waits.values().any(|wait| {
+                wait.request.protected && wait.place == arrival.place && wait.answers_from.is_some_and(|f| arrival.at >= f)
+            }),
+            Nature::Proved { owner: Some(owner), .. } => {
+                self.waits.values().any(|wait| wait.request.tag == Some(owner))
+            }
+            _ => false,
+        };
+        if own {
+            // On a data port it is held as long as the wait; it has nothing else to be.
+            Some(arrival.at + if is_data_place { self.patience * 2 } else { HOLD })
+        } else if proof_possible {
+            Some(arrival.at + if is_data_place { HOLD } else { HOLD_STRANGER })
+        } else {
+            None
+        }
+    }
+}
+
+enum Outcome {
+    Nothing,
+    Answer(ArrivalId),
+    Unproved(Vec<ArrivalId>),
+    Ambiguous,
+}

@@ -1,0 +1,441 @@
+//! The switchboard: listening ports on which control and data connections arrive together, and what carries out
+//! the [`board`]'s verdicts: one small task an arrival, until it is known what it is.
+
+mod board;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pasarela_ftp_proto::server_pi::Refusal;
+use pasarela_tls::{ServerTls, Stream, Tag};
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tracing::debug;
+
+use super::data::DataConnection;
+use board::{ArrivalId, Board, Request, SessionId, Shown, Verdict, Why};
+pub(crate) use board::{Direction, PlaceId, PlaceKind};
+
+use crate::config::RequireResumption;
+use crate::sockets;
+
+/// What becomes of a control connection is the caller's business.
+pub(crate) trait Greeter: Send + Sync + 'static {
+    /// A control connection at `place`; with `tls`, its handshake is done.
+    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control);
+
+    /// The certificates of the moment, and how long a handshake may take.
+    fn tls(&self) -> (Option<ServerTls>, Duration);
+
+    /// The system has no more descriptors: make room if that is possible.
+    fn descriptors_exhausted(&self);
+}
+
+/// A control connection, as far as it has come.
+pub(crate) enum Control {
+    /// Nothing has been said.
+    Plain(TcpStream),
+    /// The handshake of implicit TLS is done; its tickets go by this tag.
+    Protected(Box<Stream>, Tag),
+}
+
+/// What a session asks of the switchboard.
+pub(crate) struct Expectation {
+    /// The peer of its control connection.
+    pub(crate) peer: IpAddr,
+    /// The owner tag of its TLS session.
+    pub(crate) tag: Option<Tag>,
+    /// Whether the data connection will be protected.
+    pub(crate) protected: bool,
+    /// Where it may arrive.
+    pub(crate) places: Vec<PlaceId>,
+    /// Whether the proof is demanded.
+    pub(crate) require: RequireResumption,
+}
+
+struct Place {
+    listener: TcpListener,
+    port: u16,
+}
+
+/// Who waits for which answer.
+#[derive(Default)]
+struct Tables {
+    arrivals: HashMap<ArrivalId, mpsc::UnboundedSender<Decision>>,
+    sessions: HashMap<SessionId, mpsc::UnboundedSender<Word>>,
+    /// Connections that change hands: from the arrival's task to the session.
+    next_session: SessionId,
+}
+
+/// A verdict for the task of an arrival.
+enum Decision {
+    Greet,
+    Handshake,
+    Drop(&'static str),
+    Hand(mpsc::UnboundedSender<Word>),
+}
+
+/// A word for a waiting session.
+enum Word {
+    Granted(PlaceId),
+    Refused(Why),
+    Here(Box<DataConnection>),
+}
+
+struct State {
+    board: Board,
+    tables: Tables,
+}
+
+/// The switchboard of one server.
+pub(crate) struct Switchboard {
+    places: Vec<Place>,
+    state: Mutex<State>,
+    timer: Notify,
+    greeter: Arc<dyn Greeter>,
+}
+
+impl Switchboard {
+    /// Takes the listening sockets, in the order of their place ids.
+    pub(crate) fn new(
+        sockets: Vec<(TcpListener, PlaceKind)>,
+        patience: Duration,
+        greeter: Arc<dyn Greeter>,
+    ) -> io::Result<Arc<Self>> {
+        let seed = getrandom::u64().map_err(io::Error::other)?;
+        let mut board = Board::new(patience, seed);
+        let mut places = Vec::new();
+        for (listener, kind) in sockets {
+            let port = listener.local_addr()?.port();
+            board.add_place(kind);
+            places.push(Place { listener, port });
+        }
+        let state = Mutex::new(State { board, tables: Tables::default() });
+        Ok(Arc::new(Self { places, state, timer: Notify::new(), greeter }))
+    }
+
+    /// Accepts at every place until the tasks are aborted.
+    pub(crate) fn spawn(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
+        let mut tasks: Vec<_> =
+            (0..self.places.len()).map(|place| tokio::spawn(Arc::clone(self).accept_at(place))).collect();
+        tasks.push(tokio::spawn(Arc::clone(self).keep_time()));
+        tasks
+    }
+
+    /// The addresses of the places.
+    pub(crate) fn local_addr(&self, place: PlaceId) -> io::Result<SocketAddr> {
+        self.places[place].listener.local_addr()
+    }
+
+    /// Other numbers for waits from now on.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.state().board.set_patience(patience);
+    }
+
+    /// An endpoint for a session; waits while its peer's places are taken.
+    pub(crate) async fn expect(self: &Arc<Self>, wanted: Expectation) -> Result<Endpoint, Refusal> {
+        let (sender, words) = mpsc::unbounded_channel();
+        let session = {
+            let mut state = self.state();
+            state.tables.next_session += 1;
+            let session = state.tables.next_session;
+            state.tables.sessions.insert(session, sender);
+            session
+        };
+        // From here on dropping it cleans up.
+        let mut endpoint = Endpoint { switchboard: Arc::clone(self), session, words, port: 0 };
+        let Expectation { peer, tag, protected, places, require } = wanted;
+        self.act(|board, now| board.request(now, Request { session, peer, tag, protected, places, require }));
+        match endpoint.words.recv().await {
+            Some(Word::Granted(place)) => {
+                endpoint.port = self.places[place].port;
+                Ok(endpoint)
+            }
+            Some(Word::Refused(why)) => Err(refusal(why)),
+            _ => Err(Refusal::Local),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the board and carries out what it then says.
+    fn act<T>(&self, change: impl FnOnce(&mut Board, Instant) -> T) -> T {
+        let mut state = self.state();
+        let due = state.board.poll_timeout();
+        let result = change(&mut state.board, Instant::now());
+        self.carry_out(&mut state);
+        if state.board.poll_timeout() != due {
+            self.timer.notify_one();
+        }
+        result
+    }
+
+    fn carry_out(&self, state: &mut State) {
+        while let Some(verdict) = state.board.poll_verdict() {
+            let tables = &mut state.tables;
+            let tell = |tables: &mut Tables, session: SessionId, word: Word| {
+                if let Some(sender) = tables.sessions.get(&session) {
+                    // A session that has gone away wants no word.
+                    let _ = sender.send(word);
+                }
+            };
+            match verdict {
+                Verdict::Grant(session, place) => tell(tables, session, Word::Granted(place)),
+                Verdict::Refuse(session, why) => tell(tables, session, Word::Refused(why)),
+                Verdict::Handshake(id) => {
+                    if let Some(arrival) = tables.arrivals.get(&id) {
+                        let _ = arrival.send(Decision::Handshake);
+                    }
+                }
+                Verdict::Greet(id) => tables.finish(id, Decision::Greet),
+                Verdict::Drop(id, why) => tables.finish(id, Decision::Drop(why)),
+                Verdict::Pair(session, id) => match tables.sessions.get(&session).cloned() {
+                    Some(sender) => tables.finish(id, Decision::Hand(sender)),
+                    None => tables.finish(id, Decision::Drop("its session is gone")),
+                },
+            }
+        }
+    }
+
+    async fn keep_time(self: Arc<Self>) {
+        loop {
+            let due = self.state().board.poll_timeout();
+            let changed = self.timer.notified();
+            match due {
+                Some(due) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(due.into()) => self.act(Board::handle_timeout),
+                        () = changed => {}
+                    }
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    async fn accept_at(self: Arc<Self>, place: PlaceId) {
+        let listener = &self.places[place].listener;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => self.arrived(stream, peer, place),
+                Err(error) => {
+                    if sockets::is_exhaustion(&error) {
+                        self.greeter.descriptors_exhausted();
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    } else {
+                        // The peer gave up between its SYN and our accept; nothing is wrong here.
+                        debug!(%error, "accept");
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what the kernel has completed but the accept loop has not seen yet, so that a data connection is
+    /// never judged missing that was there before its transfer command.
+    fn accept_pending(self: &Arc<Self>) {
+        for (place, Place { listener, .. }) in self.places.iter().enumerate() {
+            while let Some((stream, peer)) = sockets::accept_now(listener) {
+                self.arrived(stream, peer, place);
+            }
+        }
+    }
+
+    fn arrived(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, place: PlaceId) {
+        if let Err(error) = sockets::prepare_accepted(&stream) {
+            debug!(%error, "socket options");
+        }
+        let (sender, decisions) = mpsc::unbounded_channel();
+        let id = {
+            let mut state = self.state();
+            let due = state.board.poll_timeout();
+            let id = state.board.arrive(Instant::now(), peer.ip().to_canonical(), place);
+            state.tables.arrivals.insert(id, sender);
+            self.carry_out(&mut state);
+            if state.board.poll_timeout() != due {
+                self.timer.notify_one();
+            }
+            id
+        };
+        let mut arrival = Arrival { switchboard: Arc::clone(self), id, place, peer, decisions };
+        // Most arrivals are decided at once; those need no task of their own to wait in.
+        match arrival.decisions.try_recv() {
+            Ok(Decision::Greet) => self.greeter.greet(place, peer, Control::Plain(stream)),
+            Ok(Decision::Drop(why)) => debug!(%peer, why, "closed"),
+            Ok(Decision::Hand(session)) => {
+                let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
+            }
+            Ok(Decision::Handshake) => drop(tokio::spawn(arrival.handshake(stream))),
+            Err(_) => drop(tokio::spawn(arrival.watch(stream))),
+        }
+    }
+}
+
+impl Tables {
+    /// The last word for an arrival.
+    fn finish(&mut self, id: ArrivalId, decision: Decision) {
+        if let Some(sender) = self.arrivals.remove(&id) {
+            let _ = sender.send(decision);
+        }
+    }
+}
+
+/// The task of one arrival: holds its stream, tells the board what it shows, does what the board decides.
+struct Arrival {
+    switchboard: Arc<Switchboard>,
+    id: ArrivalId,
+    place: PlaceId,
+    peer: SocketAddr,
+    decisions: mpsc::UnboundedReceiver<Decision>,
+}
+
+impl Arrival {
+    async fn watch(mut self, stream: TcpStream) {
+        let mut shown = false;
+        loop {
+            let mut first = [0; 1];
+            tokio::select! {
+                biased;
+                decision = self.decisions.recv() => match decision {
+                    Some(Decision::Handshake) => return self.handshake(stream).await,
+                    Some(Decision::Greet) => {
+                        return self.switchboard.greeter.greet(self.place, self.peer, Control::Plain(stream));
+                    }
+                    Some(Decision::Hand(session)) => {
+                        let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
+                        return;
+                    }
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    None => return,
+                },
+                peeked = stream.peek(&mut first), if !shown => {
+                    shown = true;
+                    let what = match peeked {
+                        Ok(0) => Shown::End,
+                        // RFC 8446 §5.1: a record of type handshake.
+                        Ok(_) if first[0] == 22 => Shown::Hello,
+                        Ok(_) => Shown::Bytes,
+                        Err(_) => return self.gone(),
+                    };
+                    self.switchboard.act(|board, now| board.showed(now, self.id, what));
+                }
+            }
+        }
+    }
+
+    async fn handshake(mut self, stream: TcpStream) {
+        let (tls, patience) = self.switchboard.greeter.tls();
+        let Some(tls) = tls else { return self.gone() };
+        let accepted = tokio::time::timeout(patience, tls.accept_either(stream)).await;
+        let accepted = match accepted {
+            Ok(Ok(accepted)) => accepted,
+            Ok(Err(error)) => {
+                debug!(peer = %self.peer, %error, "handshake");
+                return self.gone();
+            }
+            Err(_) => return self.gone(),
+        };
+        let (stream, issued) = (accepted.stream, accepted.issued);
+        self.switchboard.act(|board, now| board.proved(now, self.id, accepted.resumed, accepted.offered));
+        let mut shown = false;
+        loop {
+            tokio::select! {
+                biased;
+                decision = self.decisions.recv() => match decision {
+                    Some(Decision::Greet) => {
+                        let control = Control::Protected(Box::new(stream), issued);
+                        return self.switchboard.greeter.greet(self.place, self.peer, control);
+                    }
+                    Some(Decision::Hand(session)) => {
+                        let _ = session.send(Word::Here(Box::new(DataConnection::Protected(Box::new(stream), issued))));
+                        return;
+                    }
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    Some(Decision::Handshake) => {}
+                    None => return,
+                },
+                ready = stream.tcp().ready(Interest::READABLE), if !shown => {
+                    shown = true;
+                    if ready.is_err() {
+                        return self.gone();
+                    }
+                    self.switchboard.act(|board, now| board.showed(now, self.id, Shown::Bytes));
+                }
+            }
+        }
+    }
+
+    fn gone(self) {
+        self.switchboard.state().tables.arrivals.remove(&self.id);
+        self.switchboard.act(|board, now| board.gone(now, self.id));
+    }
+}
+
+/// A place that a session may announce, until it has its data connection. Dropped, the place is free again.
+pub(crate) struct Endpoint {
+    switchboard: Arc<Switchboard>,
+    session: SessionId,
+    words: mpsc::UnboundedReceiver<Word>,
+    port: u16,
+}
+
+impl Endpoint {
+    /// The port that listens here.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The reply that names it is out.
+    pub(crate) fn announced(&self, round_trip: Duration) {
+        self.switchboard.accept_pending();
+        self.switchboard.act(|board, now| board.announced(now, self.session, round_trip));
+    }
+
+    /// The transfer command failed; the endpoint stays as long as nobody else needs it.
+    pub(crate) fn idle(&self) {
+        self.switchboard.act(|board, now| board.idle(now, self.session));
+    }
+
+    /// The transfer command is given: waits for the data connection.
+    pub(crate) async fn accept(mut self, direction: Direction) -> Result<DataConnection, Refusal> {
+        self.switchboard.accept_pending();
+        self.switchboard.act(|board, now| board.command(now, self.session, direction));
+        loop {
+            match self.words.recv().await {
+                Some(Word::Here(connection)) => return Ok(*connection),
+                Some(Word::Refused(why)) => return Err(refusal(why)),
+                Some(Word::Granted(_)) => {}
+                None => return Err(Refusal::Local),
+            }
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.switchboard.state().tables.sessions.remove(&self.session);
+        self.switchboard.act(|board, now| board.cancel(now, self.session));
+    }
+}
+
+fn refusal(why: Why) -> Refusal {
+    let unreachable = |why: &str| Refusal::Unreachable(why.to_owned());
+    let missing = |why: &str| Refusal::NoDataConnection(why.to_owned());
+    match why {
+        Why::Full => unreachable("every data port is waiting for another connection from your address"),
+        Why::Lapsed => missing("the endpoint was not used in time; ask for another one"),
+        Why::NobodyCame => missing("nobody connected in time"),
+        Why::Ambiguous => missing("two connections came and nothing tells them apart; use TLS or try again"),
+        Why::NotResumed => Refusal::NotResumed,
+    }
+}

@@ -1,0 +1,150 @@
+//! What all connections of a server share: settings of the moment, the gate, the switchboard, who may be evicted.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use pasarela_ftp_proto::server_pi::Refusal;
+use pasarela_session::limits::Gate;
+use pasarela_tls::ServerTls;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{DataPorts, Settings};
+use crate::ftp::connection;
+use crate::ftp::switchboard::{Control, Greeter, PlaceId, Switchboard};
+
+/// The shared state of one server.
+pub(crate) struct Service {
+    settings: RwLock<Arc<Settings>>,
+    gate: Arc<Gate>,
+    switchboard: OnceLock<Arc<Switchboard>>,
+    /// For each control place, whether TLS is implicit there; data places follow.
+    implicit: Vec<bool>,
+    data_places: Vec<PlaceId>,
+    connections: AtomicU64,
+    unauthenticated: Mutex<BTreeMap<u64, Arc<Notify>>>,
+    drain: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Service {
+    pub(crate) fn new(settings: Settings, implicit: Vec<bool>, data_places: Vec<PlaceId>) -> Arc<Self> {
+        let gate = Gate::new(settings.limits.clone());
+        Arc::new(Self {
+            settings: RwLock::new(Arc::new(settings)),
+            gate,
+            switchboard: OnceLock::new(),
+            implicit,
+            data_places,
+            connections: AtomicU64::new(0),
+            unauthenticated: Mutex::default(),
+            drain: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Running sessions keep the settings that they began with.
+    pub(crate) fn reload(&self, settings: Settings) {
+        self.gate.set_limits(settings.limits.clone());
+        if let Some(switchboard) = self.switchboard.get() {
+            switchboard.set_patience(settings.limits.data_connection);
+        }
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    pub(crate) fn set_switchboard(&self, switchboard: Arc<Switchboard>) {
+        // Set once, by the server that made both.
+        let _ = self.switchboard.set(switchboard);
+    }
+
+    pub(crate) fn switchboard(&self) -> Result<&Arc<Switchboard>, Refusal> {
+        self.switchboard.get().ok_or(Refusal::Local)
+    }
+
+    pub(crate) fn is_implicit(&self, place: PlaceId) -> bool {
+        self.implicit.get(place).copied().unwrap_or(false)
+    }
+
+    /// Where the data connections of a session may arrive whose control connection arrived at `control`.
+    pub(crate) fn data_places(&self, control: PlaceId) -> Vec<PlaceId> {
+        match self.settings().data_ports {
+            DataPorts::Auto | DataPorts::Control => vec![control],
+            DataPorts::Port(_) | DataPorts::Range(..) => self.data_places.clone(),
+        }
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.connections.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A connection that is not logged in is the first to go when descriptors run out; the notification tells it.
+    pub(crate) fn note_unauthenticated(&self, id: u64) -> Arc<Notify> {
+        let notify = Arc::new(Notify::new());
+        let mut table = self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
+        table.insert(id, Arc::clone(&notify));
+        notify
+    }
+
+    pub(crate) fn forget_unauthenticated(&self, id: u64) {
+        self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    /// Returns once the server is to stop.
+    pub(crate) async fn draining(&self) {
+        self.drain.cancelled().await;
+    }
+
+    pub(crate) fn drain(&self) {
+        self.drain.cancel();
+    }
+
+    /// Waits for the end of all connections, `patience` at most.
+    pub(crate) async fn finished(&self, patience: Duration) -> bool {
+        self.tasks.close();
+        tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// The switchboard's greeter: it lives as long as the service does.
+pub(crate) struct Reception(pub(crate) std::sync::Weak<Service>);
+
+impl Greeter for Reception {
+    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control) {
+        if let Some(service) = self.0.upgrade() {
+            let tasks = service.tasks.clone();
+            tasks.spawn(connection::serve(service, place, peer, control));
+        }
+    }
+
+    fn tls(&self) -> (Option<ServerTls>, Duration) {
+        self.0.upgrade().map_or((None, Duration::ZERO), |service| {
+            let settings = service.settings();
+            (settings.tls.clone(), settings.limits.tls_handshake)
+        })
+    }
+
+    fn descriptors_exhausted(&self) {
+        if let Some(service) = self.0.upgrade() {
+            let oldest = {
+                let mut table = service.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
+                table.pop_first()
+            };
+            tracing::warn!(evicted = oldest.is_some(), "no descriptors are left");
+            if let Some((_, notify)) = oldest {
+                notify.notify_one();
+            }
+        }
+    }
+}
