@@ -76,9 +76,19 @@ impl From<io::Error> for Error {
             Some(libc::ENOSPC) => K::NoSpace,
             Some(libc::EDQUOT | libc::EFBIG) => K::QuotaExceeded,
             Some(libc::EBUSY | libc::ETXTBSY) => K::Busy,
-            Some(libc::EOPNOTSUPP | libc::ENOSYS) => K::Unsupported,
+            // A rename from one file system to another is a copy, which a backend does not make in secret.
+            Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EXDEV) => K::Unsupported,
             _ => K::Io,
         };
-        Self { kind, source: Some(source) }
+        Self {
+            kind,
+            source: Some(source),
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(number: rustix::io::Errno) -> Self {
+        io::Error::from(number).into()
     }
 }

@@ -92,6 +92,18 @@ pub enum Open {
     Append,
 }
 
+impl Open {
+    /// Where writing begins when `length` bytes are there already.
+    pub(crate) fn start(self, length: u64) -> Result<u64> {
+        match self {
+            Self::Resume { offset } if offset > length => Err(ErrorKind::PastEnd.into()),
+            Self::Resume { offset } => Ok(offset),
+            Self::Append => Ok(length),
+            Self::Read | Self::Replace | Self::CreateNew => Ok(0),
+        }
+    }
+}
+
 /// An open file. Offsets and lengths are in bytes. All methods may be called from several tasks.
 #[async_trait]
 pub trait File: Send + Sync {

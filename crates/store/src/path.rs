@@ -1,8 +1,8 @@
 //! A pathname as the visitor sees it: absolute within the root, normalised, free of control bytes.
 
 /// An absolute, normalised path within a backend's root. [`VirtualPath::resolve`] is the only way to make one
-/// from what somebody typed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// from what somebody typed. In order, what lies beneath a directory follows it directly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VirtualPath(Vec<Vec<u8>>);
 
 /// Why a typed pathname is no path.
@@ -32,7 +32,11 @@ impl VirtualPath {
         if typed.iter().any(|b| *b < 0x20 || *b == 0x7f) {
             return Err(BadPath::ControlByte);
         }
-        let mut parts = if typed.first() == Some(&b'/') { Vec::new() } else { self.0.clone() };
+        let mut parts = if typed.first() == Some(&b'/') {
+            Vec::new()
+        } else {
+            self.0.clone()
+        };
         for part in typed.split(|b| *b == b'/') {
             match part {
                 b"" | b"." => {}
