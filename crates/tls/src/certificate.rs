@@ -61,20 +61,34 @@ impl Material {
     /// [`MaterialError`], which names the file that is at fault.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, MaterialError> {
         let chain = read_chain(certificate)?;
-        let leaf = chain.first().ok_or_else(|| invalid(certificate, "holds no certificate in PEM form"))?;
-        let parsed = ParsedCertificate::try_from(leaf)
-            .map_err(|error| invalid(certificate, format!("its first certificate is not usable: {error}")))?;
+        let leaf = chain
+            .first()
+            .ok_or_else(|| invalid(certificate, "holds no certificate in PEM form"))?;
+        let parsed = ParsedCertificate::try_from(leaf).map_err(|error| {
+            invalid(
+                certificate,
+                format!("its first certificate is not usable: {error}"),
+            )
+        })?;
         let fingerprint = Fingerprint(Sha256::digest(leaf).into());
         let public_key = Sha256::digest(parsed.subject_public_key_info()).into();
 
         let certified = CertifiedKey::from_der(chain, read_key(key)?, &aws_lc_rs::default_provider())
             .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    invalid(key, format!("this key does not belong to the certificate in {}", certificate.display()))
-                }
+                rustls::Error::InconsistentKeys(_) => invalid(
+                    key,
+                    format!(
+                        "this key does not belong to the certificate in {}",
+                        certificate.display()
+                    ),
+                ),
                 other => invalid(key, format!("not a usable key: {other}")),
             })?;
-        Ok(Self { certified: Arc::new(certified), fingerprint, public_key })
+        Ok(Self {
+            certified: Arc::new(certified),
+            fingerprint,
+            public_key,
+        })
     }
 
     /// The self-signed certificate in `state_dir`; made for `names` (DNS names and IP addresses) and `localhost`
@@ -89,7 +103,11 @@ impl Material {
         let certificate_path = state_dir.join("certificate.pem");
         let key_path = state_dir.join("key.pem");
         if !exists(&certificate_path)? {
-            DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(at(state_dir))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(state_dir)
+                .map_err(at(state_dir))?;
             if !exists(&key_path)? {
                 let key = KeyPair::generate().map_err(|error| invalid(&key_path, error.to_string()))?;
                 write_new(&key_path, key.serialize_pem().as_bytes(), 0o600)?;
@@ -169,12 +187,16 @@ fn sign_own(key: &KeyPair, names: &[String]) -> Result<String, String> {
     let mut parameters =
         CertificateParams::new(subjects).map_err(|error| format!("cannot be made for {names:?}: {error}"))?;
     let common_name = names.first().map_or("Pasarela", String::as_str);
-    parameters.distinguished_name.push(DnType::CommonName, common_name);
+    parameters
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
 
     // Small machines without a battery start in 1970; a certificate that ended in 1980 would never be of use.
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     let now = (date_time_ymd(1970, 1, 1) + since_epoch).max(date_time_ymd(2026, 1, 1));
     parameters.not_before = now - DAY;
     parameters.not_after = now + 3652 * DAY;
@@ -190,12 +212,17 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), MaterialError
     let unique = Tag::fresh().map_err(at(path))?;
     let draft = path.with_extension(format!("{}.tmp", hex::encode(unique.0)));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&draft)?;
         file.write_all(content)?;
         file.sync_all()?;
         std::fs::rename(&draft, path)?;
         // The rename itself must outlast a power cut too.
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+        path.parent()
+            .map_or(Ok(()), |directory| File::open(directory)?.sync_all())
     })();
     written.map_err(|error| {
         // It may not exist; the error that matters is the first one.
@@ -209,11 +236,17 @@ fn exists(path: &Path) -> Result<bool, MaterialError> {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> MaterialError {
-    move |source| MaterialError::Io { path: path.to_owned(), source }
+    move |source| MaterialError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn invalid(path: &Path, what: impl Into<String>) -> MaterialError {
-    MaterialError::Invalid { path: path.to_owned(), what: what.into() }
+    MaterialError::Invalid {
+        path: path.to_owned(),
+        what: what.into(),
+    }
 }
 
 #[cfg(test)]

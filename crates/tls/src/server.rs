@@ -37,7 +37,8 @@ struct Shared {
 /// A finished handshake.
 #[derive(Debug)]
 pub struct Accepted {
-    /// The protected stream. Tickets of TLS 1.3 are held back until something is written or it is shut down.
+    /// The protected stream. Unless it is a control connection's, tickets of TLS 1.3 are held back until something
+    /// is written or it is shut down.
     pub stream: Stream,
     /// The tag under which this handshake issues its tickets; fresh, not admitted yet.
     pub issued: Tag,
@@ -170,7 +171,11 @@ impl ServerTls {
         config.send_tls13_tickets = role.tickets();
 
         let tls = ServerConnection::new(Arc::new(config)).map_err(io::Error::other)?;
-        let tickets = if role == Role::Control { Tickets::AtOnce } else { Tickets::HeldBack };
+        let tickets = if role == Role::Control {
+            Tickets::AtOnce
+        } else {
+            Tickets::HeldBack
+        };
         let stream = Stream::accept(tcp, tls, tickets).await?;
 
         let Testimony { offered, seen } = witness.testimony();
@@ -178,7 +183,13 @@ impl ServerTls {
         // A ticket that decrypts is not yet a session resumed: suite, SNI and binder must fit too.
         let resumed = seen.filter(|_| tls.handshake_kind() == Some(HandshakeKind::Resumed));
         let alpn = tls.alpn_protocol().map(<[u8]>::to_vec);
-        Ok(Accepted { stream, issued, resumed, offered, alpn })
+        Ok(Accepted {
+            stream,
+            issued,
+            resumed,
+            offered,
+            alpn,
+        })
     }
 }
 
@@ -282,7 +293,9 @@ impl StoresServerSessions for Witness {
 
 impl fmt::Debug for Witness {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Witness").field("role", &self.role).finish_non_exhaustive()
+        out.debug_struct("Witness")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
     }
 }
 

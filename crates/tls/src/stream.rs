@@ -79,7 +79,10 @@ impl Stream {
     /// The agreed cipher suite, such as `TLS13_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher(&self) -> &'static str {
-        self.tls.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or("unknown")
+        self.tls
+            .negotiated_cipher_suite()
+            .and_then(|suite| suite.suite().as_str())
+            .unwrap_or("unknown")
     }
 
     /// Whether the peer's close_notify has come: what can be read, now or already, is all that it sent.
@@ -139,7 +142,10 @@ impl Stream {
     /// Sends what is queued and may be sent, until TCP takes no more.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.tls.wants_write() && !self.holds_back() {
-            match self.tls.write_tls(&mut Outlet { tcp: &mut self.tcp, cx }) {
+            match self.tls.write_tls(&mut Outlet {
+                tcp: &mut self.tcp,
+                cx,
+            }) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Poll::Pending,
@@ -159,24 +165,21 @@ impl Stream {
         }
     }
 
-    /// Encrypts with `encrypt`, which says how much the queue had room for, and sends.
+    /// Encrypts with `encrypt`, which says how much there was room for, and sends. What TCP does not take at once
+    /// is sent before anything else is encrypted, so that there is always room for records of full size.
     fn poll_encrypt(
         &mut self,
         cx: &mut Context<'_>,
-        mut encrypt: impl FnMut(&mut rustls::Writer<'_>) -> io::Result<usize>,
+        encrypt: impl FnOnce(&mut rustls::Writer<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         if self.said_goodbye {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         self.tickets = Tickets::AtOnce;
-        loop {
-            let taken = encrypt(&mut self.tls.writer())?;
-            let sent = self.poll_send(cx)?;
-            if taken > 0 {
-                return Poll::Ready(Ok(taken));
-            }
-            ready!(sent);
-        }
+        ready!(self.poll_send(cx))?;
+        let taken = encrypt(&mut self.tls.writer())?;
+        let _sent_or_queued = self.poll_send(cx)?;
+        Poll::Ready(Ok(taken))
     }
 
     fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -238,7 +241,8 @@ impl AsyncWrite for Stream {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Poll::Ready(Ok(0));
         }
-        self.get_mut().poll_encrypt(cx, |writer| writer.write_vectored(bufs))
+        self.get_mut()
+            .poll_encrypt(cx, |writer| writer.write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {

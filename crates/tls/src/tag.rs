@@ -82,8 +82,12 @@ impl Register {
         };
         entries.owners.insert(issued, owner);
 
-        let Some(place) = entries.waiting.iter().position(|(tag, ..)| *tag == issued) else { return };
-        let Some((_, id, state)) = entries.waiting.remove(place) else { return };
+        let Some(place) = entries.waiting.iter().position(|(tag, ..)| *tag == issued) else {
+            return;
+        };
+        let Some((_, id, state)) = entries.waiting.remove(place) else {
+            return;
+        };
         holdings.session_ids.push_back(id.clone());
         if holdings.session_ids.len() > SESSIONS_PER_OWNER
             && let Some(oldest) = holdings.session_ids.pop_front()
@@ -96,7 +100,9 @@ impl Register {
     /// Forgets an owner and all that it holds.
     pub(crate) fn retire(&self, owner: Tag) {
         let entries = &mut *self.entries();
-        let Some(holdings) = entries.holdings.remove(&owner) else { return };
+        let Some(holdings) = entries.holdings.remove(&owner) else {
+            return;
+        };
         entries.owners.remove(&owner);
         for issued in &holdings.issued {
             entries.owners.remove(issued);
@@ -122,7 +128,10 @@ impl Register {
 
     /// An admitted TLS 1.2 session: whom it proves, and its state.
     pub(crate) fn session(&self, id: &[u8]) -> Option<(Tag, Vec<u8>)> {
-        self.entries().sessions.get(id).map(|session| (session.owner, session.state.clone()))
+        self.entries()
+            .sessions
+            .get(id)
+            .map(|session| (session.owner, session.state.clone()))
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {

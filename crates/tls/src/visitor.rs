@@ -47,7 +47,10 @@ pub(crate) fn material() -> Material {
 impl Host {
     pub(crate) async fn with(material: Material) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self { tls: ServerTls::new(material).unwrap(), listener }
+        Self {
+            tls: ServerTls::new(material).unwrap(),
+            listener,
+        }
     }
 
     pub(crate) async fn accept(&self, role: As) -> io::Result<Accepted> {
@@ -102,19 +105,25 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(crate) fn new(way: Way, trusted: &[&Material]) -> Self {
-        Self { config: Arc::new(Self::config(way, trusted)) }
+        Self {
+            config: Arc::new(Self::config(way, trusted)),
+        }
     }
 
-    pub(crate) fn offering(alpn: &[&[u8]], way: Way, trusted: &[&Material]) -> Self {
+    pub(crate) fn offering(alpn: &[&str], way: Way, trusted: &[&Material]) -> Self {
         let mut config = Self::config(way, trusted);
-        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-        Self { config: Arc::new(config) }
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self {
+            config: Arc::new(config),
+        }
     }
 
     fn config(way: Way, trusted: &[&Material]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         for material in trusted {
-            roots.add(CertificateDer::clone(&material.certified_key().cert[0])).unwrap();
+            roots
+                .add(CertificateDer::clone(&material.certified_key().cert[0]))
+                .unwrap();
         }
         let version = if way == Way::Tickets13 { &TLS13 } else { &TLS12 };
         let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -37,7 +37,10 @@ fn a_self_signed_certificate_is_made_once_and_kept() {
 
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&state.join("key.pem")), 0o600);
-    let mut files: Vec<_> = std::fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(&state)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     files.sort();
     assert_eq!(files, ["certificate.pem", "key.pem"]);
 }
@@ -51,7 +54,9 @@ fn a_self_signed_certificate_is_good_for_its_names_for_nine_years() {
     let mut roots = RootCertStore::empty();
     roots.add(leaf.clone()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .unwrap();
 
     let now = UnixTime::now();
     let later = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs()) + 9 * 365 * DAY);
@@ -62,7 +67,11 @@ fn a_self_signed_certificate_is_good_for_its_names_for_nine_years() {
         }
     }
     let stranger = ServerName::try_from("example.com").unwrap();
-    assert!(verifier.verify_server_cert(leaf, &[], &stranger, &[], now).is_err());
+    assert!(
+        verifier
+            .verify_server_cert(leaf, &[], &stranger, &[], now)
+            .is_err()
+    );
 }
 
 #[test]
@@ -92,8 +101,10 @@ fn a_certificate_without_its_key_says_so() {
 #[test]
 fn a_name_that_no_certificate_can_carry_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    let what =
-        complaint(Material::self_signed(directory.path(), &names(&["ñandú"])), &directory.path().join("certificate.pem"));
+    let what = complaint(
+        Material::self_signed(directory.path(), &names(&["ñandú"])),
+        &directory.path().join("certificate.pem"),
+    );
     assert!(what.contains("ñandú"), "{what}");
 }
 
@@ -104,7 +115,10 @@ fn the_fingerprint_reads_like_openssls() {
         fingerprint.to_string(),
         "00:08:10:18:20:28:30:38:40:48:50:58:60:68:70:78:80:88:90:98:A0:A8:B0:B8:C0:C8:D0:D8:E0:E8:F0:F8"
     );
-    assert_eq!(fingerprint.to_hex(), "0008101820283038404850586068707880889098a0a8b0b8c0c8d0d8e0e8f0f8");
+    assert_eq!(
+        fingerprint.to_hex(),
+        "0008101820283038404850586068707880889098a0a8b0b8c0c8d0d8e0e8f0f8"
+    );
 }
 
 /// Made with: `openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=old.example.org`, the key in PKCS#1,
@@ -113,7 +127,10 @@ fn the_fingerprint_reads_like_openssls() {
 #[test]
 fn a_chain_that_openssl_made_is_loaded() {
     let material = Material::load(&sample("rsa-certificate.pem"), &sample("rsa-key.pem")).unwrap();
-    assert_eq!(material.fingerprint().to_string(), include_str!("samples/rsa-fingerprint").trim());
+    assert_eq!(
+        material.fingerprint().to_string(),
+        include_str!("samples/rsa-fingerprint").trim()
+    );
     assert_eq!(material.public_key_pin(), include_str!("samples/rsa-pin").trim());
 }
 
@@ -127,7 +144,10 @@ fn the_file_at_fault_is_named() {
     let (certificate, key) = (sample("rsa-certificate.pem"), sample("rsa-key.pem"));
     let other = sample("ec-key.pem");
     let what = complaint(Material::load(&certificate, &other), &other);
-    assert!(what.contains("does not belong") && what.contains("rsa-certificate.pem"), "{what}");
+    assert!(
+        what.contains("does not belong") && what.contains("rsa-certificate.pem"),
+        "{what}"
+    );
 
     assert!(complaint(Material::load(&key, &key), &key).contains("no certificate"));
     assert!(complaint(Material::load(&certificate, &certificate), &certificate).contains("no private key"));
@@ -136,9 +156,17 @@ fn the_file_at_fault_is_named() {
 
     let directory = tempfile::tempdir().unwrap();
     let broken = directory.path().join("broken.pem");
-    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(
+        &broken,
+        "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
     assert!(complaint(Material::load(&broken, &key), &broken).contains("PEM"));
-    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    std::fs::write(
+        &broken,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
     assert!(complaint(Material::load(&broken, &key), &broken).contains("not usable"));
 
     let absent = directory.path().join("absent.pem");
@@ -147,5 +175,7 @@ fn the_file_at_fault_is_named() {
 }
 
 fn sample(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/certificate/samples").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/certificate/samples")
+        .join(name)
 }

@@ -91,7 +91,9 @@ async fn the_ticket_of_an_admitted_data_connection_resumes_the_next_one() {
     assert_eq!(accepted.resumed, Some(control.issued));
     host.tls.admit(accepted.issued, control.issued);
     accepted.stream.shutdown().await.unwrap();
-    tokio::task::spawn_blocking(move || visit.read_to_end().unwrap()).await.unwrap();
+    tokio::task::spawn_blocking(move || visit.read_to_end().unwrap())
+        .await
+        .unwrap();
 
     let next = host.brief(&visitor, As::Data).await;
     assert_eq!(next.resumed, Some(control.issued));
@@ -126,7 +128,11 @@ async fn a_retired_owner_is_not_resumed() {
         let late = host.brief(&visitor, As::Data).await;
         assert_eq!((late.resumed, late.offered), (None, true), "{way:?}");
         host.tls.admit(late.issued, control.issued);
-        assert_eq!(host.brief(&visitor, As::Data).await.resumed, None, "{way:?}: admitted to a retired owner");
+        assert_eq!(
+            host.brief(&visitor, As::Data).await.resumed,
+            None,
+            "{way:?}: admitted to a retired owner"
+        );
     }
 }
 
@@ -154,7 +160,11 @@ async fn a_connection_that_may_be_either_becomes_a_control_connection() {
         let control = host.brief(&visitor, As::Either).await;
         assert_eq!((control.resumed, control.offered), (None, false), "{way:?}");
         host.tls.admit(control.issued, control.issued);
-        assert_eq!(host.brief(&visitor, As::Either).await.resumed, Some(control.issued), "{way:?}");
+        assert_eq!(
+            host.brief(&visitor, As::Either).await.resumed,
+            Some(control.issued),
+            "{way:?}"
+        );
     }
 }
 
@@ -166,7 +176,9 @@ async fn another_server_name_is_another_session() {
     host.control(&visitor).await;
     let mut nameless = ClientConfig::clone(&visitor.config);
     nameless.enable_sni = false;
-    let nameless = Visitor { config: Arc::new(nameless) };
+    let nameless = Visitor {
+        config: Arc::new(nameless),
+    };
     let data = host.brief(&nameless, As::Data).await;
     assert_eq!((data.resumed, data.offered), (None, true));
 }
@@ -180,7 +192,11 @@ async fn a_reload_shows_the_new_certificate_and_keeps_the_sessions() {
         let control = host.control(&visitor).await;
 
         host.tls.reload(new.clone()).unwrap();
-        assert_eq!(host.brief(&visitor, As::Data).await.resumed, Some(control.issued), "{way:?}");
+        assert_eq!(
+            host.brief(&visitor, As::Data).await.resumed,
+            Some(control.issued),
+            "{way:?}"
+        );
 
         let newcomer = Visitor::new(way, &[&old, &new]);
         let (_accepted, visit) = host.meet(&newcomer, As::Control).await;
@@ -194,20 +210,20 @@ async fn alpn_is_strict_when_offered() {
     for way in [Way::Tickets12, Way::Tickets13] {
         let material = material();
         let host = Host::with(material.clone()).await;
-        let offers: [(&[&[u8]], Option<&[u8]>); 4] = [
-            (&[], None),
-            (&[b"ftp"], Some(b"ftp")),
-            (&[b"ftp-data"], Some(b"ftp-data")),
-            (&[b"x-filezilla-ftp", b"ftp"], Some(b"ftp")),
-        ];
-        for (offered, agreed) in offers {
+        for (offered, agreed) in [
+            (&[] as &[&str], None),
+            (&["ftp"], Some("ftp")),
+            (&["ftp-data"], Some("ftp-data")),
+            (&["x-filezilla-ftp", "ftp"], Some("ftp")),
+        ] {
             let visitor = Visitor::offering(offered, way, &[&material]);
             let (accepted, visit) = host.meet(&visitor, As::Control).await;
+            let agreed = agreed.map(str::as_bytes);
             assert_eq!(accepted.alpn.as_deref(), agreed, "{way:?}");
             assert_eq!(visit.tls.alpn_protocol(), agreed, "{way:?}");
         }
 
-        let browser = Visitor::offering(&[b"h2", b"http/1.1"], way, &[&material]);
+        let browser = Visitor::offering(&["h2", "http/1.1"], way, &[&material]);
         let address = host.listener.local_addr().unwrap();
         let visit =
             tokio::task::spawn_blocking(move || browser.connect(TcpStream::connect(address).unwrap()).err());
@@ -216,28 +232,31 @@ async fn alpn_is_strict_when_offered() {
         let refused = refused.unwrap().unwrap().into_inner().unwrap();
         assert_eq!(
             refused.downcast_ref::<rustls::Error>(),
-            Some(&rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)),
+            Some(&rustls::Error::AlertReceived(
+                rustls::AlertDescription::NoApplicationProtocol
+            )),
             "{way:?}"
         );
     }
 }
 
-/// What `openssl s_client` says; the server reads all that comes from `input`, and sends a word.
-async fn s_client(host: &Host, role: As, arguments: &[&str], input: Vec<u8>) -> (Accepted, Vec<u8>, String) {
+/// A connection of `openssl s_client`: what came from it, and what it said. Without an upload it stays until the
+/// server's goodbye, so it has read its tickets by then.
+async fn s_client(host: &Host, role: As, arguments: &[&str], upload: Vec<u8>) -> (Accepted, Vec<u8>, String) {
+    let uploads = !upload.is_empty();
     let mut client = tokio::task::spawn_blocking({
         let address = host.listener.local_addr().unwrap().to_string();
-        let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        let mut command = std::process::Command::new("openssl");
+        command.args(["s_client", "-connect", &address]).args(arguments);
+        command.arg(if uploads { "-no_ign_eof" } else { "-ign_eof" });
         move || {
-            let mut child = std::process::Command::new("openssl")
-                .args(["s_client", "-connect", &address, "-servername", "localhost", "-no_ign_eof"])
-                .args(arguments)
+            command
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
+                .stderr(Stdio::piped());
+            let mut child = command.spawn().unwrap();
             let mut stdin = child.stdin.take().unwrap();
-            let feeder = std::thread::spawn(move || io::Write::write_all(&mut stdin, &input));
+            let feeder = std::thread::spawn(move || io::Write::write_all(&mut stdin, &upload));
             let output = child.wait_with_output().unwrap();
             feeder.join().unwrap().unwrap();
             String::from_utf8_lossy(&output.stdout).into_owned()
@@ -247,15 +266,29 @@ async fn s_client(host: &Host, role: As, arguments: &[&str], input: Vec<u8>) -> 
         accepted = host.accept(role) => accepted.unwrap(),
         said = &mut client => panic!("openssl ended early: {said:?}"),
     };
-    let upload = read_to_end(&mut accepted.stream).await.unwrap();
+    let upload = if uploads {
+        read_to_end(&mut accepted.stream).await.unwrap()
+    } else {
+        Vec::new()
+    };
     accepted.stream.shutdown().await.unwrap();
     (accepted, upload, client.await.unwrap())
 }
 
+fn openssl_is_missing() -> bool {
+    let missing = std::process::Command::new("openssl")
+        .arg("version")
+        .output()
+        .is_err();
+    if missing {
+        eprintln!("NOT RUN: there is no openssl here");
+    }
+    missing
+}
+
 #[tokio::test]
 async fn openssl_resumes_its_control_session() {
-    if std::process::Command::new("openssl").arg("version").output().is_err() {
-        eprintln!("NOT RUN: there is no openssl here");
+    if openssl_is_missing() {
         return;
     }
     for version in ["-tls1_2", "-tls1_3"] {
@@ -265,17 +298,31 @@ async fn openssl_resumes_its_control_session() {
         let save = [version, "-sess_out", &session];
         let load = [version, "-sess_in", &session];
 
-        let (control, _, said) = s_client(&host, As::Control, &save, b"hello".to_vec()).await;
+        let (control, _, said) = s_client(&host, As::Control, &save, vec![]).await;
         assert!(said.contains("New, TLS"), "{said}");
         host.tls.admit(control.issued, control.issued);
 
-        let (data, upload, said) = s_client(&host, As::Data, &load, vec![b'x'; 1 << 20]).await;
-        assert_eq!(data.resumed, Some(control.issued), "{version}");
+        let sent = vec![b'x'; 1 << 20];
+        let (data, upload, said) = s_client(&host, As::Data, &load, sent.clone()).await;
         assert!(said.contains("Reused, TLS"), "{said}");
-        assert_eq!(upload.len(), 1 << 20);
+        assert_eq!(data.resumed, Some(control.issued), "{version}");
+        assert!(upload == sent, "{version}");
 
-        let (other, _, said) = s_client(&host, As::Control, &load, b"hello".to_vec()).await;
+        let (other, _, said) = s_client(&host, As::Control, &load, vec![]).await;
+        assert!(said.contains("New, TLS"), "{said}");
         assert_eq!((other.resumed, other.offered), (None, true), "{version}");
+    }
+}
+
+/// RFC 6066 section 3 forbids an address there; lftp sends one all the same.
+#[tokio::test]
+async fn an_address_as_server_name_is_no_obstacle() {
+    if openssl_is_missing() {
+        return;
+    }
+    let host = Host::with(material()).await;
+    for version in ["-tls1_2", "-tls1_3"] {
+        let (_, _, said) = s_client(&host, As::Control, &[version, "-servername", "127.0.0.1"], vec![]).await;
         assert!(said.contains("New, TLS"), "{said}");
     }
 }

@@ -64,7 +64,11 @@ async fn tickets_are_held_back_until_the_goodbye() {
         stream.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"firstsecond");
         visit.tcp.set_nonblocking(true).unwrap();
-        assert_eq!(visit.tcp.peek(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock, "{role:?}");
+        assert_eq!(
+            visit.tcp.peek(&mut [0]).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock,
+            "{role:?}"
+        );
         visit.tcp.set_nonblocking(false).unwrap();
 
         visit.close();
@@ -184,6 +188,24 @@ async fn an_end_without_close_notify_is_not_an_end() {
 }
 
 #[tokio::test]
+async fn a_reset_is_not_an_end() {
+    for way in VERSIONS {
+        let (mut stream, visit) = pair(way, As::Data).await;
+        stream.write_all(b"unread").await.unwrap();
+        let client = spawn_blocking(move || {
+            // Closed with bytes that it has got and not read: TCP sends RST.
+            visit.tcp.peek(&mut [0]).unwrap();
+        });
+        client.await.unwrap();
+        let error = read_to_end(&mut stream).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{way:?}");
+        let again = stream.read(&mut [0]).await.unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::UnexpectedEof, "{way:?}");
+        stream.shutdown().await.unwrap_err();
+    }
+}
+
+#[tokio::test]
 async fn a_record_cut_in_two_is_not_an_end() {
     for way in VERSIONS {
         let (mut stream, mut visit) = pair(way, As::Data).await;
@@ -199,7 +221,11 @@ async fn a_record_cut_in_two_is_not_an_end() {
         });
         let mut got = Vec::new();
         let error = stream.read_to_end(&mut got).await.unwrap_err();
-        assert_eq!((error.kind(), got.len()), (io::ErrorKind::UnexpectedEof, 10_000), "{way:?}");
+        assert_eq!(
+            (error.kind(), got.len()),
+            (io::ErrorKind::UnexpectedEof, 10_000),
+            "{way:?}"
+        );
         client.await.unwrap();
     }
 }
@@ -229,11 +255,17 @@ async fn a_forged_record_is_an_error_with_an_alert() {
             visit.tcp.write_all(&[0; 32]).unwrap();
             visit.read(&mut [0]).unwrap_err()
         });
-        assert_eq!(stream.read(&mut [0]).await.unwrap_err().kind(), io::ErrorKind::InvalidData, "{way:?}");
+        assert_eq!(
+            stream.read(&mut [0]).await.unwrap_err().kind(),
+            io::ErrorKind::InvalidData,
+            "{way:?}"
+        );
         let alert = client.await.unwrap().into_inner().unwrap();
         assert_eq!(
             alert.downcast_ref::<rustls::Error>(),
-            Some(&rustls::Error::AlertReceived(rustls::AlertDescription::BadRecordMac)),
+            Some(&rustls::Error::AlertReceived(
+                rustls::AlertDescription::BadRecordMac
+            )),
             "{way:?}"
         );
     }
@@ -262,7 +294,10 @@ async fn a_client_that_leaves_in_the_handshake_is_an_early_end() {
     let host = Host::with(material()).await;
     let client = std::net::TcpStream::connect(host.listener.local_addr().unwrap()).unwrap();
     drop(client);
-    assert_eq!(host.accept(As::Data).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(
+        host.accept(As::Data).await.unwrap_err().kind(),
+        io::ErrorKind::UnexpectedEof
+    );
 }
 
 #[tokio::test]
@@ -296,13 +331,18 @@ async fn bytes_may_come_one_by_one() {
         });
         let visitor = Visitor::new(way, &[&material]);
         let client = spawn_blocking(move || {
-            let mut visit = visitor.connect(std::net::TcpStream::connect(middle_address).unwrap()).unwrap();
+            let mut visit = visitor
+                .connect(std::net::TcpStream::connect(middle_address).unwrap())
+                .unwrap();
             visit.write(&pattern(2000)).unwrap();
             visit.close();
             visit.read_to_end().unwrap()
         });
         let mut accepted = host.accept(As::Data).await.unwrap();
-        assert!(read_to_end(&mut accepted.stream).await.unwrap() == pattern(2000), "{way:?}");
+        assert!(
+            read_to_end(&mut accepted.stream).await.unwrap() == pattern(2000),
+            "{way:?}"
+        );
         accepted.stream.write_all(b"226").await.unwrap();
         accepted.stream.shutdown().await.unwrap();
         assert_eq!(client.await.unwrap(), b"226", "{way:?}");
