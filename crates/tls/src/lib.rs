@@ -8,6 +8,8 @@ mod certificate;
 mod server;
 mod stream;
 mod tag;
+#[cfg(test)]
+mod visitor;
 
 pub use certificate::{Fingerprint, Material, MaterialError};
 pub use server::{Accepted, ServerTls};
