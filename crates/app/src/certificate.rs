@@ -53,6 +53,14 @@ impl Source {
         }
     }
 
+    /// Where the private key is.
+    pub(crate) fn key(&self) -> PathBuf {
+        match self {
+            Self::Files(_, key) => key.clone(),
+            Self::SelfSigned(dir, _) => dir.join("key.pem"),
+        }
+    }
+
     /// When its files were last changed; a missing one has no time.
     pub(crate) fn modified(&self) -> Vec<Option<SystemTime>> {
         let modified = |path: &PathBuf| std::fs::metadata(path).and_then(|data| data.modified()).ok();

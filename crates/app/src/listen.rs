@@ -41,13 +41,17 @@ fn passed() -> Result<Vec<Listener>, Failure> {
     let mut sockets = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..sockets.len() {
-        let socket = sockets.take_tcp_listener(index).map_err(|error| {
+        let wrong = |error: io::Error| {
             Problem::new(format!("socket {index} of the service manager: {error}"))
                 .hint("pass listening TCP sockets only: ListenStream= in pasarela.socket")
                 .fails(Kind::Bind)
-        })?;
+        };
+        let Some(socket) = sockets.take_tcp_listener(index).map_err(wrong)? else {
+            continue;
+        };
+        socket.set_nonblocking(true).map_err(wrong)?;
         let implicit = names.get(index) == Some(&"ftps");
-        listeners.extend(socket.map(|socket| Listener { socket, implicit }));
+        listeners.push(Listener { socket, implicit });
     }
     Ok(listeners)
 }

@@ -167,7 +167,7 @@ fn config_default_passes_its_own_check() {
     let dir = tempfile::tempdir().unwrap();
     let default = run(&["config", "default"]);
     let file = written(dir.path(), stdout(&default));
-    let output = run(&["config", "check", "--config", &file]);
+    let output = run(&["config", "check", ".", "--config", &file]);
     assert_eq!(
         (output.status.code(), stdout(&output)),
         (Some(0), "ok\n"),

@@ -1,6 +1,7 @@
 //! `pasarela serve`: from flags to a running server, and what signals do to it.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -31,9 +32,6 @@ pub(crate) fn run(flags: &ServeFlags) -> Result<(), Failure> {
     let (operator, loaded) = Operator::new(flags.clone())?;
     log::start(&loaded.typed)?;
     surroundings::raise_open_files();
-    for warning in flags.warnings() {
-        let _ = writeln!(std::io::stderr(), "{}", warning.titled("warning"));
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -63,6 +61,7 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
             .hint("choose other ports: --data-ports")
             .fails(Kind::Bind)
     })?;
+    operator.warn(&loaded.typed);
     operator.announce(&loaded.typed, sockets);
     service::ready();
 
@@ -255,6 +254,33 @@ impl Operator {
             Ok(fingerprint) => tracing::info!(fingerprint, "certificate renewed"),
             Err(problem) => tracing::error!("certificate not renewed: {}", problem.message),
         }
+    }
+
+    /// Says what is risky.
+    fn warn(&self, typed: &Typed) {
+        for warning in self.flags.warnings().into_iter().chain(self.exposed_key(typed)) {
+            if typed.log_json {
+                tracing::warn!(hint = warning.hint, "{}", warning.message);
+            } else {
+                // A server without a standard error serves all the same.
+                let _ = writeln!(std::io::stderr(), "{}", warning.titled("warning"));
+            }
+        }
+    }
+
+    /// Whether the private key lies where visitors can read it.
+    fn exposed_key(&self, typed: &Typed) -> Option<Problem> {
+        let key = self.certificate.as_ref()?.source.key().canonicalize().ok()?;
+        let within = |root: &Path| root.canonicalize().is_ok_and(|root| key.starts_with(root));
+        let account = typed.accounts.iter().find(|account| within(&account.root))?;
+        Some(
+            Problem::new(format!(
+                "the private key {} lies in the folder of `{}`",
+                key.display(),
+                account.name
+            ))
+            .hint("keep it elsewhere: --state-dir DIR, or --cert and --key"),
+        )
     }
 
     /// Tells where the server can be reached: a block for a person, or one event for a machine.

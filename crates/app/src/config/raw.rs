@@ -331,7 +331,7 @@ fn unknown(section: &str, name: &str) -> Problem {
 pub(crate) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .map(|candidate| (edits(name, candidate), candidate))
-        .filter(|(edits, candidate)| *edits <= candidate.len().max(3) / 3)
+        .filter(|(edits, candidate)| *edits <= candidate.len().div_ceil(3))
         .min_by_key(|(edits, _)| *edits)
         .map(|(_, candidate)| candidate)
 }
