@@ -220,7 +220,7 @@ fn wrong_values_are_told_all_at_once_in_the_order_of_the_file() {
         complaint(
             "[tls]\nmode = \"require\"\n[limits]\nidle = \"5m\"\ntotal = 0\n[ftp.data]\nactive = \"yes\"\n"
         ),
-        "error: /etc/p.toml:2:8: `require` is not known here\nhint: did you mean \"required\"?\n\
+        "error: /etc/p.toml:2:8: `require` is none of required, optional, off\nhint: did you mean \"required\"?\n\
          error: /etc/p.toml:4:8: `5m` is not a duration longer than zero\n\
          hint: write a number and one of ms, s, min, h, d, as in \"15s\" or \"5min\"\n\
          error: /etc/p.toml:5:9: `0` is not a number from 1 to 4294967295\n\

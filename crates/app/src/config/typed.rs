@@ -166,31 +166,32 @@ impl Reader<'_> {
         match (self.path("tls.certificate"), self.path("tls.key")) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             (None, None) => None,
-            (Some(_), None) => self.half("tls.certificate", "tls.key"),
-            (None, Some(_)) => self.half("tls.key", "tls.certificate"),
+            (given, _) => {
+                let (given, missing) = match given {
+                    Some(_) => ("tls.certificate", "tls.key"),
+                    None => ("tls.key", "tls.certificate"),
+                };
+                let flag = keys::named(missing).flag.map(keys::flag_name).unwrap_or_default();
+                let problem = Problem::new(format!("`{given}` without `{missing}`")).hint(format!(
+                    "certificate and key come as a pair: add `{missing}` or {flag} FILE"
+                ));
+                self.wrong(&self.origin(given), problem);
+                None
+            }
         }
     }
 
-    /// One half of a certificate and its key is missing.
-    fn half<T>(&mut self, given: &str, missing: &str) -> Option<T> {
-        let flag = keys::named(missing).flag.map(keys::flag_name).unwrap_or_default();
-        let problem = Problem::new(format!("`{given}` without `{missing}`")).hint(format!(
-            "certificate and key come as a pair: add `{missing}` or {flag} FILE"
-        ));
-        self.wrong_at(given, problem)
-    }
-
-    /// What listeners, TLS and forwards ask of each other.
+    /// What listeners and TLS ask of each other.
     fn sockets(&mut self, typed: &Typed) {
         if typed.listen.is_empty() && typed.implicit_listen.is_empty() {
             let problem = Problem::new("there is no address to listen on")
                 .hint("name one in `ftp.listen` or `ftp.implicit_listen`");
-            let _: Option<()> = self.wrong_at("ftp.listen", problem);
+            self.wrong(&self.origin("ftp.listen"), problem);
         }
         if typed.tls_mode == TlsMode::Off && !typed.implicit_listen.is_empty() {
             let problem = Problem::new("implicit FTPS is TLS, which `tls.mode` turns off")
                 .hint("use `tls.mode = \"optional\"` (--tls optional), or listen for plain FTP only");
-            let _: Option<()> = self.wrong_at("ftp.implicit_listen", problem);
+            self.wrong(&self.origin("ftp.implicit_listen"), problem);
         }
     }
 
@@ -227,12 +228,7 @@ impl Reader<'_> {
         }
         let root = self.path("anonymous.root");
         if self.need("anonymous.enabled", truth) {
-            let origin = self
-                .raw
-                .values
-                .get("anonymous.enabled")
-                .map_or(Origin::Default, |f| f.origin.clone());
-            let root = self.root(&origin, ANONYMOUS, root, &shared);
+            let root = self.root(&self.origin("anonymous.enabled"), ANONYMOUS, root, &shared);
             let account = shared.account(ANONYMOUS.into(), Proof::Anonymous, root);
             accounts.push(Account {
                 may: May::read_only(),
@@ -350,15 +346,12 @@ impl Reader<'_> {
         self.problems.push((origin.clone(), problem));
     }
 
-    /// Notes a problem at the place of a key.
-    fn wrong_at<T>(&mut self, path: &str, problem: Problem) -> Option<T> {
-        let origin = self
-            .raw
+    /// Where the value of a key came from.
+    fn origin(&self, path: &str) -> Origin {
+        self.raw
             .values
             .get(path)
-            .map_or(Origin::Default, |found| found.origin.clone());
-        self.wrong(&origin, problem);
-        None
+            .map_or(Origin::Default, |found| found.origin.clone())
     }
 }
 
@@ -486,11 +479,11 @@ fn word(found: &Found, words: &[&str]) -> Result<String, Problem> {
     if words.contains(&text.as_str()) {
         return Ok(text);
     }
-    let hint = match nearest(&text, words.iter().copied()) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("one of {}", words.join(", ")),
-    };
-    Err(Problem::new(format!("`{text}` is not known here")).hint(hint))
+    let problem = Problem::new(format!("`{text}` is none of {}", words.join(", ")));
+    Err(match nearest(&text, words.iter().copied()) {
+        Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
+        None => problem,
+    })
 }
 
 fn forward(found: &Found) -> Result<Forward, Problem> {
