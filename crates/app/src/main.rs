@@ -1,2 +1,43 @@
-//! The binary.
-fn main() {}
+//! The binary: it reads flags and configuration, binds sockets, and tells the server what its operator wants.
+
+mod accounts;
+mod certificate;
+mod cli;
+mod config;
+mod failure;
+mod listen;
+mod log;
+mod secret;
+mod service;
+mod start_block;
+mod surroundings;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Kind;
+
+fn main() -> ExitCode {
+    // Usage errors of clap end here, with the code of a usage error.
+    let result = match &Cli::parse().command {
+        Command::Serve(flags) => cli::serve::run(flags),
+        Command::Passwd(flags) => cli::passwd::run(flags),
+        Command::Config(command) => cli::config::run(command),
+        Command::Completions { shell } => cli::documents::completions(*shell),
+        Command::Man { page } => cli::documents::man(page),
+    };
+    let Err(failure) = result else {
+        return ExitCode::SUCCESS;
+    };
+    // Nobody is left to tell when standard error has gone.
+    let _ = writeln!(std::io::stderr(), "{failure}");
+    ExitCode::from(match failure.kind {
+        Kind::Other => 1,
+        Kind::Configuration => 2,
+        Kind::Bind => 3,
+        Kind::CutShort => 130,
+    })
+}

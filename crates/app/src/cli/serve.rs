@@ -1,0 +1,338 @@
+//! `pasarela serve`: from flags to a running server, and what signals do to it.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use pasarela_reach::Reach;
+use pasarela_server::{Config, Handle, Server, Settings, TlsMode};
+use pasarela_tls::ServerTls;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
+
+use super::{Complete, Loaded, ServeFlags};
+use crate::certificate::Source;
+use crate::config::keys::KEYS;
+use crate::config::raw::Raw;
+use crate::config::typed::{Proof, Typed};
+use crate::failure::{Failure, Kind, Problem};
+use crate::secret::Secret;
+use crate::start_block::Facts;
+use crate::{accounts, listen, log, service, surroundings};
+
+/// How long running transfers may go on after the first signal.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the certificate's files are looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Serves until a signal ends it.
+pub(crate) fn run(flags: &ServeFlags) -> Result<(), Failure> {
+    let (operator, loaded) = Operator::new(flags.clone())?;
+    log::start(&loaded.typed)?;
+    surroundings::raise_open_files();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new(format!("cannot start threads: {error}")).fails(Kind::Other))?;
+    let result = runtime.block_on(serve(operator, loaded));
+    // A file operation that hangs is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
+    let [mut interrupt, mut terminate, mut hangup] = signals()?;
+    let settings = operator.settings(&loaded.typed)?;
+    let listeners = listen::listeners(&loaded.typed)?;
+    let sockets = listeners
+        .iter()
+        .map(|listener| Ok((listener.socket.local_addr()?, listener.implicit)))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+    if settings.tls.is_none() && sockets.iter().any(|(_, implicit)| *implicit) {
+        return Err(
+            Problem::new("implicit FTPS is TLS, which `tls.mode` turns off").fails(Kind::Configuration)
+        );
+    }
+    let server = Server::new(Config { listeners, settings }).map_err(|error| {
+        Problem::new(format!("cannot listen for data connections: {error}"))
+            .hint("choose other ports: --data-ports")
+            .fails(Kind::Bind)
+    })?;
+    operator.warn(&loaded.typed);
+    operator.announce(&loaded.typed, sockets);
+    service::ready();
+
+    let handle = server.handle();
+    let mut watch = tokio::time::interval(LOOK_AGAIN);
+    watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let running = server.run();
+    tokio::pin!(running);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            () = &mut running => return Ok(()),
+            name = stop(&mut interrupt, &mut terminate) => {
+                if draining {
+                    return Err(Problem::new(format!("{name} again: transfers were cut short")).fails(Kind::CutShort));
+                }
+                tracing::info!(signal = name, patience = ?PATIENCE, "draining");
+                draining = true;
+                service::stopping();
+                handle.drain(PATIENCE);
+            }
+            _ = hangup.recv(), if !draining => {
+                service::reloading();
+                // Reading a few small files here keeps nobody waiting: sessions run on other threads.
+                operator.reload(&handle);
+                service::ready();
+            }
+            _ = watch.tick() => operator.renew_certificate(),
+        }
+    }
+}
+
+/// SIGINT, SIGTERM and SIGHUP.
+fn signals() -> Result<[Signal; 3], Failure> {
+    let heard = |kind| signal(kind).map_err(|e| Problem::new(format!("signals: {e}")).fails(Kind::Other));
+    Ok([
+        heard(SignalKind::interrupt())?,
+        heard(SignalKind::terminate())?,
+        heard(SignalKind::hangup())?,
+    ])
+}
+
+/// Waits for a signal that ends the server.
+async fn stop(interrupt: &mut Signal, terminate: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+/// What the operator said at start, and what has been made of it so far.
+struct Operator {
+    flags: ServeFlags,
+    /// Accounts of the command line.
+    accounts: Vec<(String, Secret)>,
+    /// Whether the only account was made here.
+    made: bool,
+    /// The values that were in effect at start.
+    started_with: Raw,
+    certificate: Option<Certificate>,
+}
+
+/// The certificate in use.
+struct Certificate {
+    source: Source,
+    tls: ServerTls,
+    seen: Vec<Option<SystemTime>>,
+    fingerprint: String,
+    pin: String,
+}
+
+impl Operator {
+    fn new(flags: ServeFlags) -> Result<(Self, Loaded), Failure> {
+        let Complete {
+            accounts,
+            made,
+            loaded,
+        } = flags.complete()?;
+        let started_with = loaded.raw.clone();
+        Ok((
+            Self {
+                flags,
+                accounts,
+                made,
+                started_with,
+                certificate: None,
+            },
+            loaded,
+        ))
+    }
+
+    /// What the server is told, with the certificate read anew.
+    fn settings(&mut self, typed: &Typed) -> Result<Settings, Failure> {
+        let users = accounts::users(typed)?;
+        let tls = match typed.tls_mode {
+            TlsMode::Off => None,
+            _ => Some(
+                self.server_tls(typed)
+                    .map_err(|problem| problem.fails(Kind::Configuration))?,
+            ),
+        };
+        Ok(Settings {
+            users: Arc::new(users),
+            tls,
+            tls_mode: typed.tls_mode,
+            data_ports: typed.data_ports,
+            require_resumption: typed.require_resumption,
+            active: typed.active,
+            limits: typed.limits.clone(),
+            reach: Reach::new(typed.public_address.clone(), typed.forwards.clone()),
+            greeting: typed.greeting.clone(),
+            host_names: typed.host_names.clone(),
+        })
+    }
+
+    /// TLS with the configured certificate. Once there is one it is kept, so that its tickets stay good.
+    fn server_tls(&mut self, typed: &Typed) -> Result<ServerTls, Problem> {
+        let source = Source::new(typed)?;
+        let seen = source.modified();
+        let material = source.load()?;
+        let (fingerprint, pin) = (material.fingerprint().to_string(), material.public_key_pin());
+        let refused = |error: std::io::Error| Problem::new(format!("the certificate is refused: {error}"));
+        let tls = match &self.certificate {
+            Some(certificate) => {
+                certificate.tls.reload(material).map_err(refused)?;
+                certificate.tls.clone()
+            }
+            None => ServerTls::new(material).map_err(refused)?,
+        };
+        self.certificate = Some(Certificate {
+            source,
+            tls: tls.clone(),
+            seen,
+            fingerprint,
+            pin,
+        });
+        Ok(tls)
+    }
+
+    /// Reads everything again; whatever is wrong is logged and the old settings stay.
+    fn reload(&mut self, handle: &Handle) {
+        let settings = self.flags.load(&self.accounts).and_then(|loaded| {
+            self.log_what_waits(&loaded.raw);
+            self.settings(&loaded.typed)
+        });
+        match settings {
+            Ok(settings) => {
+                handle.reload(settings);
+                tracing::info!("reloaded");
+            }
+            Err(failure) => {
+                for Problem { message, hint } in failure.problems {
+                    tracing::error!(hint, "not reloaded: {message}");
+                }
+            }
+        }
+    }
+
+    /// Keys that are read at start only and have another value now.
+    fn log_what_waits(&self, raw: &Raw) {
+        for key in KEYS.iter().filter(|key| !key.live) {
+            let value = |raw: &Raw| raw.values.get(key.path).map(|found| found.value.to_string());
+            if value(raw) != value(&self.started_with) {
+                tracing::warn!(key = key.path, "changed, takes effect at the next start");
+            }
+        }
+    }
+
+    /// Takes the certificate's files when they have changed; what is wrong with them is logged and the old
+    /// certificate stays.
+    fn renew_certificate(&mut self) {
+        let Some(certificate) = &mut self.certificate else {
+            return;
+        };
+        let seen = certificate.source.modified();
+        if seen == certificate.seen {
+            return;
+        }
+        let renewed = certificate.source.load().and_then(|material| {
+            let fingerprint = material.fingerprint().to_string();
+            certificate
+                .tls
+                .reload(material)
+                .map_err(|error| Problem::new(error.to_string()))?;
+            Ok(fingerprint)
+        });
+        // Files that are wrong are reported once, and looked at again when they change again.
+        certificate.seen = seen;
+        match renewed {
+            Ok(fingerprint) => tracing::info!(fingerprint, "certificate renewed"),
+            Err(problem) => tracing::error!("certificate not renewed: {}", problem.message),
+        }
+    }
+
+    /// Says what is risky.
+    fn warn(&self, typed: &Typed) {
+        for warning in self.flags.warnings().into_iter().chain(self.exposed_key(typed)) {
+            if typed.log_json {
+                tracing::warn!(hint = warning.hint, "{}", warning.message);
+            } else {
+                // A server without a standard error serves all the same.
+                let _ = writeln!(std::io::stderr(), "{}", warning.titled("warning"));
+            }
+        }
+    }
+
+    /// Whether the private key lies where visitors can read it.
+    fn exposed_key(&self, typed: &Typed) -> Option<Problem> {
+        let key = self.certificate.as_ref()?.source.key().canonicalize().ok()?;
+        let within = |root: &Path| root.canonicalize().is_ok_and(|root| key.starts_with(root));
+        let account = typed.accounts.iter().find(|account| within(&account.root))?;
+        Some(
+            Problem::new(format!(
+                "the private key {} lies in the folder of `{}`",
+                key.display(),
+                account.name
+            ))
+            .hint("keep it elsewhere: --state-dir DIR, or --cert and --key"),
+        )
+    }
+
+    /// Tells where the server can be reached: a block for a person, or one event for a machine.
+    fn announce(&self, typed: &Typed, sockets: Vec<(std::net::SocketAddr, bool)>) {
+        for (address, implicit) in &sockets {
+            tracing::info!(implicit, "listening on {address}");
+        }
+        let shown = typed
+            .accounts
+            .iter()
+            .find(|account| !matches!(account.proof, Proof::Anonymous));
+        let anonymous = typed
+            .accounts
+            .iter()
+            .any(|account| matches!(account.proof, Proof::Anonymous));
+        let certificate = self.certificate.as_ref();
+        let facts = Facts {
+            sockets,
+            roots: typed
+                .accounts
+                .iter()
+                .map(|account| (account.name.clone(), account.root.clone()))
+                .collect(),
+            user: shown
+                .or(typed.accounts.first())
+                .map(|account| account.name.clone())
+                .unwrap_or_default(),
+            password: self
+                .made
+                .then(|| self.accounts.first().map(|(_, password)| password.clone()))
+                .flatten(),
+            anonymous,
+            tls: typed.tls_mode,
+            fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
+            pin: certificate.map(|certificate| certificate.pin.clone()),
+            certificate: certificate
+                .and_then(|c| c.source.to_trust())
+                .filter(|path| path.exists()),
+            public: typed.public_address.clone(),
+        };
+        if typed.log_json {
+            tracing::info!(
+                urls = ?facts.urls(),
+                fingerprint = facts.fingerprint,
+                user = facts.user,
+                // Nobody could log in otherwise.
+                made_password = facts.password.as_ref().map(Secret::reveal),
+                "ready"
+            );
+        } else {
+            // A server without a standard error serves all the same.
+            let _ = std::io::stderr().write_all(facts.block().as_bytes());
+        }
+    }
+}
