@@ -61,6 +61,7 @@ def main():
             ftp.retrbinary("RETR " + arguments[1], file.write, rest=os.path.getsize(path))
     elif errand == "resume-put":
         with open(local(*arguments), "rb") as file:
+            ftp.voidcmd("TYPE I")  # the SIZE of a text is something else
             there = ftp.size(arguments[1])
             file.seek(there)
             ftp.storbinary("STOR " + arguments[1], file, rest=there)

@@ -134,6 +134,9 @@ pub const LATIN1: &[u8] = b"canci\xf3n.bin";
 /// A Python program that does one errand with ftplib; its first lines say how it is called.
 pub const FTPLIB_CLIENT: &str = include_str!("ftplib_client.py");
 
+/// A Python program that does many errands over several ftplib sessions at once; called as its first lines say.
+pub const FTPLIB_PARALLEL: &str = include_str!("ftplib_parallel.py");
+
 /// A server for one test, and a home for its client.
 #[derive(Debug)]
 pub struct Site {
@@ -321,7 +324,7 @@ fn both_ways(driver: &Driver, site: &Site, what: &str, names: &[OsString], size:
 /// The half that is there already has other bytes, so that a whole transfer in place of the second half is seen.
 #[track_caller]
 fn resumes(driver: &Driver, site: &Site) {
-    const SIZE: usize = 300_000;
+    const SIZE: usize = 20 * 16 * 1024; // aria2 resumes at a multiple of 16 KiB
     let (whole, half) = (noise(1, SIZE), noise(2, SIZE / 2));
     let expected = [&half, &whole[SIZE / 2..]].concat();
     let local = site.folder("resume");

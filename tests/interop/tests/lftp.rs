@@ -34,7 +34,7 @@ interop! { LFTP;
 }
 
 interop! { LFTP_BYTES;
-    raw_bytes_in_names: Explicit13 Pasv;
+    raw_bytes_in_names: Plain Pasv;
 }
 
 fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {

@@ -42,7 +42,8 @@ fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {
                 .args(names.iter().map(|name| from.join(name)));
         }
         Errand::ResumePut { name, from } => {
-            ncftp.args(["-z", "-V", &host, "/"]).arg(from.join(name));
+            // With sendfile it sends the first half again after REST.
+            ncftp.args(["-s", "-z", "-V", &host, "/"]).arg(from.join(name));
         }
         Errand::Rename { from, to } => {
             ncftp.args(["-W", &format!("RNFR {from}"), "-W", &format!("RNTO {to}"), &url]);
