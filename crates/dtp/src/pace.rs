@@ -20,13 +20,17 @@ impl Bucket {
     /// A bucket that lets `bytes_per_second` through (at least 1).
     #[must_use]
     pub fn new(bytes_per_second: u64) -> Arc<Self> {
-        Arc::new(Self { bytes_per_second: bytes_per_second.max(1), paid_until: Mutex::new(Instant::now()) })
+        Arc::new(Self {
+            bytes_per_second: bytes_per_second.max(1),
+            paid_until: Mutex::new(Instant::now()),
+        })
     }
 
     /// Takes `bytes` out and tells until when to wait before they may go.
     fn take(&self, bytes: u64) -> Instant {
         let cost = Duration::from_nanos(
-            u64::try_from(u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second)).unwrap_or(u64::MAX),
+            u64::try_from(u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_second))
+                .unwrap_or(u64::MAX),
         );
         let mut paid_until = self.paid_until.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -55,7 +59,9 @@ impl Pace {
 
     /// Waits until `bytes` may go.
     pub async fn take(&self, bytes: u64) {
-        let Some(until) = self.0.iter().map(|bucket| bucket.take(bytes)).max() else { return };
+        let Some(until) = self.0.iter().map(|bucket| bucket.take(bytes)).max() else {
+            return;
+        };
         tokio::time::sleep_until(until).await;
     }
 }

@@ -93,6 +93,9 @@ impl Reach {
     /// # Errors
     /// [`Unreachable`] with the reason of every rung.
     pub async fn passive_open(&self, want: &Want) -> Result<Endpoint, Unreachable> {
-        Ok(Endpoint { announce: SocketAddr::new(want.control.ip(), want.port), via: Via::Direct })
+        Ok(Endpoint {
+            announce: SocketAddr::new(want.control.ip(), want.port),
+            via: Via::Direct,
+        })
     }
 }

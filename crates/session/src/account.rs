@@ -82,7 +82,10 @@ impl May {
     /// Everything but making links.
     #[must_use]
     pub fn everything() -> Self {
-        Permission::ALL.into_iter().filter(|p| *p != Permission::Link).collect()
+        Permission::ALL
+            .into_iter()
+            .filter(|p| *p != Permission::Link)
+            .collect()
     }
 
     /// Read and list.

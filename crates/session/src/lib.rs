@@ -55,30 +55,56 @@ impl Session {
     }
 
     /// Describes a file, links followed. Needs `list` or `read`.
-    pub async fn stat(&self, _path: &VirtualPath) -> Result<Metadata> { Err(Error::Denied(Permission::List)) }
+    pub async fn stat(&self, _path: &VirtualPath) -> Result<Metadata> {
+        Err(Error::Denied(Permission::List))
+    }
     /// Describes an entry, links as links. Needs `list` or `read`.
-    pub async fn stat_entry(&self, _path: &VirtualPath) -> Result<Entry> { Err(Error::Denied(Permission::List)) }
+    pub async fn stat_entry(&self, _path: &VirtualPath) -> Result<Entry> {
+        Err(Error::Denied(Permission::List))
+    }
     /// Lists a directory. Needs `list`.
-    pub async fn list(&self, _dir: &VirtualPath) -> Result<Box<dyn Pages>> { Err(Error::Denied(Permission::List)) }
+    pub async fn list(&self, _dir: &VirtualPath) -> Result<Box<dyn Pages>> {
+        Err(Error::Denied(Permission::List))
+    }
     /// Opens for reading (needs `read`), replacing or creating (`write`), or appending and resuming
     /// (`append`, and where nothing stands yet or an own part is resumed, `write` does as well).
-    pub async fn open(&self, _path: &VirtualPath, _how: Open) -> Result<Arc<dyn File>> { Err(Error::Denied(Permission::Read)) }
+    pub async fn open(&self, _path: &VirtualPath, _how: Open) -> Result<Arc<dyn File>> {
+        Err(Error::Denied(Permission::Read))
+    }
     /// The length of an unpublished part. Needs `write` or `append`.
-    pub async fn part(&self, _path: &VirtualPath) -> Result<Option<u64>> { Err(Error::Denied(Permission::Write)) }
+    pub async fn part(&self, _path: &VirtualPath) -> Result<Option<u64>> {
+        Err(Error::Denied(Permission::Write))
+    }
     /// Needs `mkdir`.
-    pub async fn make_dir(&self, _path: &VirtualPath) -> Result<()> { Err(Error::Denied(Permission::Mkdir)) }
+    pub async fn make_dir(&self, _path: &VirtualPath) -> Result<()> {
+        Err(Error::Denied(Permission::Mkdir))
+    }
     /// Needs `delete`.
-    pub async fn remove_file(&self, _path: &VirtualPath) -> Result<()> { Err(Error::Denied(Permission::Delete)) }
+    pub async fn remove_file(&self, _path: &VirtualPath) -> Result<()> {
+        Err(Error::Denied(Permission::Delete))
+    }
     /// Needs `delete`.
-    pub async fn remove_dir(&self, _path: &VirtualPath) -> Result<()> { Err(Error::Denied(Permission::Delete)) }
+    pub async fn remove_dir(&self, _path: &VirtualPath) -> Result<()> {
+        Err(Error::Denied(Permission::Delete))
+    }
     /// Needs `rename`; replacing a file that stands under `to` needs `delete` as well.
-    pub async fn rename(&self, _from: &VirtualPath, _to: &VirtualPath) -> Result<()> { Err(Error::Denied(Permission::Rename)) }
+    pub async fn rename(&self, _from: &VirtualPath, _to: &VirtualPath) -> Result<()> {
+        Err(Error::Denied(Permission::Rename))
+    }
     /// Needs `attributes`.
-    pub async fn set_modified(&self, _path: &VirtualPath, _to: SystemTime) -> Result<()> { Err(Error::Denied(Permission::Attributes)) }
+    pub async fn set_modified(&self, _path: &VirtualPath, _to: SystemTime) -> Result<()> {
+        Err(Error::Denied(Permission::Attributes))
+    }
     /// Needs `attributes`.
-    pub async fn set_mode(&self, _path: &VirtualPath, _mode: u32) -> Result<()> { Err(Error::Denied(Permission::Attributes)) }
+    pub async fn set_mode(&self, _path: &VirtualPath, _mode: u32) -> Result<()> {
+        Err(Error::Denied(Permission::Attributes))
+    }
     /// Needs `link`, which no account has unless it says so.
-    pub async fn make_link(&self, _target: &[u8], _link: &VirtualPath) -> Result<()> { Err(Error::Denied(Permission::Link)) }
+    pub async fn make_link(&self, _target: &[u8], _link: &VirtualPath) -> Result<()> {
+        Err(Error::Denied(Permission::Link))
+    }
     /// Bytes left for uploads. Needs `write`.
-    pub async fn space(&self, _dir: &VirtualPath) -> Result<Option<u64>> { Err(Error::Denied(Permission::Write)) }
+    pub async fn space(&self, _dir: &VirtualPath) -> Result<Option<u64>> {
+        Err(Error::Denied(Permission::Write))
+    }
 }

@@ -79,6 +79,9 @@ impl From<io::Error> for Error {
             Some(libc::EOPNOTSUPP | libc::ENOSYS) => K::Unsupported,
             _ => K::Io,
         };
-        Self { kind, source: Some(source) }
+        Self {
+            kind,
+            source: Some(source),
+        }
     }
 }

@@ -32,7 +32,11 @@ impl VirtualPath {
         if typed.iter().any(|b| *b < 0x20 || *b == 0x7f) {
             return Err(BadPath::ControlByte);
         }
-        let mut parts = if typed.first() == Some(&b'/') { Vec::new() } else { self.0.clone() };
+        let mut parts = if typed.first() == Some(&b'/') {
+            Vec::new()
+        } else {
+            self.0.clone()
+        };
         for part in typed.split(|b| *b == b'/') {
             match part {
                 b"" | b"." => {}

@@ -48,7 +48,7 @@ fn listener(line: &str) -> Option<(u16, String)> {
     (*state == "0A").then(|| (port, (*inode).to_owned()))
 }
 
-/// Samples a process' listening ports every few milliseconds until it is asked what it saw.
+/// Samples a process' listening ports every 20 ms until it is asked what it saw.
 pub struct PortWatch {
     process: u32,
     stop: Sender<()>,
@@ -62,7 +62,7 @@ impl PortWatch {
         let (stop, stopped) = channel();
         let watcher = std::thread::spawn(move || {
             let mut seen = BTreeSet::new();
-            while stopped.recv_timeout(Duration::from_millis(5)) == Err(RecvTimeoutError::Timeout) {
+            while stopped.recv_timeout(Duration::from_millis(20)) == Err(RecvTimeoutError::Timeout) {
                 seen.extend(listening_ports(process));
             }
             seen

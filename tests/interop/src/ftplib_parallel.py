@@ -48,7 +48,7 @@ def session(_):
             answers.append("done " + errand)
         except ftplib.error_temp as error:
             answers.append(("425 " if str(error).startswith("425") else "failed ") + errand + " " + str(error))
-        except (OSError, EOFError, ftplib.Error) as error:
+        except (OSError, EOFError, ValueError, ftplib.Error) as error:
             answers.append("failed " + errand + " " + repr(error))
             ftp.close()
             ftp = connect()
