@@ -8,6 +8,7 @@ use pasarela_testkit::{PASSWORD, USER, make_file, run, sha256};
 const ARIA2: Driver = Driver {
     command,
     names: &[SPACES, UTF8],
+    one_session: true,
 };
 
 interop! { ARIA2;

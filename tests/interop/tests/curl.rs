@@ -13,6 +13,7 @@ use pasarela_testkit::{assert_same_tree, make_tree, run, tree};
 const CURL: Driver = Driver {
     command,
     names: &[SPACES, UTF8, LATIN1],
+    one_session: true,
 };
 
 interop! { CURL;

@@ -11,11 +11,13 @@ use pasarela_testkit::{assert_same_tree, make_tree, run};
 const LFTP: Driver = Driver {
     command,
     names: &[SPACES, UTF8],
+    one_session: true,
 };
 /// Without charsets lftp passes bytes on as they are.
 const LFTP_BYTES: Driver = Driver {
     command: command_without_charsets,
     names: &[LATIN1, SPACES, UTF8],
+    one_session: true,
 };
 
 interop! { LFTP;

@@ -8,6 +8,7 @@ use pasarela_testkit::{PASSWORD, USER};
 const NCFTP: Driver = Driver {
     command,
     names: &[SPACES, UTF8, LATIN1],
+    one_session: true,
 };
 
 interop! { NCFTP;

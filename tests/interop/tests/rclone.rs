@@ -10,6 +10,7 @@ use pasarela_testkit::{PASSWORD, USER, assert_same_tree, make_tree, run};
 const RCLONE: Driver = Driver {
     command,
     names: &[SPACES, UTF8],
+    one_session: false,
 };
 
 interop! { RCLONE;

@@ -10,6 +10,7 @@ use pasarela_interop::{Driver, Errand, LATIN1, Mode, SPACES, Site, UTF8, credent
 const TNFTP: Driver = Driver {
     command,
     names: &[SPACES, UTF8, LATIN1],
+    one_session: true,
 };
 
 interop! { TNFTP;

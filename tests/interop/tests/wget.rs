@@ -8,6 +8,7 @@ use pasarela_testkit::{PASSWORD, USER};
 const WGET: Driver = Driver {
     command,
     names: &[SPACES, UTF8, LATIN1],
+    one_session: true,
 };
 
 interop! { WGET;
