@@ -1,0 +1,122 @@
+//! The programs that building and testing need, and the Debian packages they come from.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A program and its Debian package.
+type Need = (&'static str, &'static str);
+
+/// For building. aws-lc-sys brings generated bindings and needs a C compiler; on Linux it needs no CMake.
+pub(crate) const BUILD: &[Need] = &[("cc", "gcc"), ("git", "git")];
+
+/// For everything.
+pub(crate) const ALL: &[Need] = &[
+    ("cc", "gcc"),
+    ("git", "git"),
+    ("curl", "curl"),
+    ("lftp", "lftp"),
+    ("tnftp", "tnftp"),
+    ("ncftpget", "ncftp"),
+    ("wget", "wget"),
+    ("aria2c", "aria2"),
+    ("rclone", "rclone"),
+    ("python3", "python3"),
+    ("openssl", "openssl"),
+    ("strace", "strace"),
+    ("ss", "iproute2"),
+];
+
+/// Makes sure that all of them are there; installs what is missing when `may_install` and apt can be run without a
+/// question.
+///
+/// # Errors
+/// What a person has to install, as a command line.
+pub(crate) fn ensure(needs: &[Need], may_install: bool) -> Result<(), String> {
+    let missing = missing(needs);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    let Some(prefix) = (if may_install { apt_prefix() } else { None }) else {
+        return Err(format!(
+            "missing: {}\n  sudo apt-get update && sudo {line}",
+            missing.join(" ")
+        ));
+    };
+    eprintln!("==> packages: {line}");
+    for words in ["apt-get update", line.as_str()] {
+        let mut words = prefix.iter().copied().chain(words.split(' '));
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null());
+        if !command.status().is_ok_and(|status| status.success()) {
+            return Err(format!(
+                "{command:?} failed; still missing: {}",
+                missing.join(" ")
+            ));
+        }
+    }
+    let still = self::missing(needs);
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("installed, yet not on the PATH: {}", still.join(" ")))
+    }
+}
+
+/// Whether a program can be found.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    needs
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect()
+}
+
+/// What stands before `apt-get`: nothing for root, `sudo -n` when that asks no password.
+fn apt_prefix() -> Option<&'static [&'static str]> {
+    if !on_path("apt-get") {
+        return None;
+    }
+    if std::fs::metadata("/proc/self").is_ok_and(|us| std::os::unix::fs::MetadataExt::uid(&us) == 0) {
+        return Some(&[]);
+    }
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "true"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    (Path::new("/usr/bin/sudo").is_file() && sudo.status().is_ok_and(|status| status.success()))
+        .then_some(&["sudo", "-n"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_not_missing_and_what_is_not_is_named_by_package() {
+        assert!(on_path("sh") && !on_path("no-such-program"));
+        assert_eq!(
+            missing(&[("sh", "dash"), ("no-such-program", "its-package")]),
+            ["its-package"]
+        );
+        let told = ensure(&[("no-such-program", "its-package")], false).unwrap_err();
+        assert!(
+            told.contains("apt-get install -y --no-install-recommends its-package"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn everything_includes_building() {
+        assert!(BUILD.iter().all(|need| ALL.contains(need)));
+    }
+}
