@@ -46,7 +46,13 @@ impl Client {
     }
 
     fn over(wire: Wire, from: IpAddr) -> Self {
-        Self { wire, unread: Vec::new(), lines: Vec::new(), from, data_tls: None }
+        Self {
+            wire,
+            unread: Vec::new(),
+            lines: Vec::new(),
+            from,
+            data_tls: None,
+        }
     }
 
     /// The server's end of the control connection.
@@ -79,7 +85,9 @@ impl Client {
 
     /// Sends `bytes` as TCP urgent data; only the last byte is urgent.
     pub fn urgent(&mut self, bytes: &[u8]) {
-        let sent = SockRef::from(self.wire.socket()).send_out_of_band(bytes).expect("urgent data");
+        let sent = SockRef::from(self.wire.socket())
+            .send_out_of_band(bytes)
+            .expect("urgent data");
         assert_eq!(sent, bytes.len());
     }
 
@@ -118,7 +126,11 @@ impl Client {
             }
             if self.fill(until)? == 0 {
                 let inside = !self.unread.is_empty() || !self.lines.is_empty();
-                return if inside { Err(malformed("the end inside a reply")) } else { Ok(None) };
+                return if inside {
+                    Err(malformed("the end inside a reply"))
+                } else {
+                    Ok(None)
+                };
             }
         }
     }
@@ -137,7 +149,10 @@ impl Client {
             }
             // An end is an end: with RST, or without close_notify (which control connections often lack).
             Err(error)
-                if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+                ) =>
             {
                 Ok(0)
             }
@@ -158,7 +173,10 @@ impl Client {
         let shown = String::from_utf8_lossy(command.as_ref()).into_owned();
         self.send(command);
         let reply = self.reply();
-        assert!(codes.contains(&reply.code), "{shown:.200}: expected {codes:?}, got {reply:?}");
+        assert!(
+            codes.contains(&reply.code),
+            "{shown:.200}: expected {codes:?}, got {reply:?}"
+        );
         reply
     }
 
@@ -167,7 +185,10 @@ impl Client {
         let shown = String::from_utf8_lossy(command.as_ref()).into_owned();
         self.send(command);
         let reply = self.reply();
-        assert!((400..600).contains(&reply.code), "{shown:.200}: expected a refusal, got {reply:?}");
+        assert!(
+            (400..600).contains(&reply.code),
+            "{shown:.200}: expected a refusal, got {reply:?}"
+        );
         reply
     }
 
@@ -220,7 +241,9 @@ impl Client {
     /// When it fails.
     pub fn start_tls(self, config: &Arc<ClientConfig>) -> io::Result<Self> {
         assert!(self.unread.is_empty(), "bytes between 234 and the handshake");
-        let Wire::Plain(stream) = self.wire else { panic!("TLS inside TLS") };
+        let Wire::Plain(stream) = self.wire else {
+            panic!("TLS inside TLS")
+        };
         Ok(Self::over(handshake(stream, config)?, self.from))
     }
 
@@ -243,8 +266,12 @@ impl Client {
     #[must_use]
     pub fn epsv_address(&self, reply: &Reply) -> SocketAddr {
         let text = reply.text();
-        let port = text.split_once("(|||").and_then(|(_, rest)| rest.split_once("|)"));
-        let port = port.and_then(|(port, _)| port.parse().ok()).unwrap_or_else(|| panic!("{reply:?}"));
+        let port = text
+            .split_once("(|||")
+            .and_then(|(_, rest)| rest.split_once("|)"));
+        let port = port
+            .and_then(|(port, _)| port.parse().ok())
+            .unwrap_or_else(|| panic!("{reply:?}"));
         SocketAddr::new(self.peer().ip(), port)
     }
 
@@ -253,8 +280,11 @@ impl Client {
         let reply = self.expect("PASV", &[227]);
         let text = reply.text();
         let inside = text.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
-        let numbers: Option<Vec<u8>> = inside.map(|(numbers, _)| numbers.split(',').flat_map(str::parse).collect());
-        let Some(&[a, b, c, d, high, low]) = numbers.as_deref() else { panic!("{reply:?}") };
+        let numbers: Option<Vec<u8>> =
+            inside.map(|(numbers, _)| numbers.split(',').flat_map(str::parse).collect());
+        let Some(&[a, b, c, d, high, low]) = numbers.as_deref() else {
+            panic!("{reply:?}")
+        };
         SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])).into()
     }
 
@@ -269,7 +299,9 @@ impl Client {
     pub fn listen(&self) -> TcpListener {
         let listener = TcpListener::bind((self.from, 0)).expect("a free port");
         // On Linux this bounds accept() as well.
-        SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        SockRef::from(&listener)
+            .set_read_timeout(Some(DEADLINE))
+            .expect("a timeout");
         listener
     }
 
@@ -286,6 +318,17 @@ impl Client {
         let to = self.epsv();
         let _socket = self.connect(to);
         self.expect(command, codes)
+    }
+
+    /// A transfer that must end in 425 (or be a bad sequence) because no data connection comes about; some servers
+    /// tell 150 first.
+    pub fn unserved(&mut self, command: impl AsRef<[u8]>) -> Reply {
+        let reply = self.expect(command, &[125, 150, 425, 503]);
+        if reply.code < 200 {
+            self.next(&[425])
+        } else {
+            reply
+        }
     }
 
     /// A whole download (or listing): exactly one 226 after the data.
@@ -306,12 +349,17 @@ impl Client {
     /// The names that MLSD and NLST show here; both must agree.
     pub fn names(&mut self) -> Vec<String> {
         let facts = String::from_utf8_lossy(&self.receive("MLSD")).into_owned();
-        let entries = facts.lines().filter(|line| !line.to_lowercase().contains("type=cdir;"));
+        let entries = facts
+            .lines()
+            .filter(|line| !line.to_lowercase().contains("type=cdir;"));
         let entries = entries.filter(|line| !line.to_lowercase().contains("type=pdir;"));
-        let mut from_facts: Vec<String> =
-            entries.map(|line| line.split_once(' ').expect("facts, then a name").1.to_owned()).collect();
-        let mut from_names: Vec<String> =
-            String::from_utf8_lossy(&self.receive("NLST")).lines().map(str::to_owned).collect();
+        let mut from_facts: Vec<String> = entries
+            .map(|line| line.split_once(' ').expect("facts, then a name").1.to_owned())
+            .collect();
+        let mut from_names: Vec<String> = String::from_utf8_lossy(&self.receive("NLST"))
+            .lines()
+            .map(str::to_owned)
+            .collect();
         from_facts.sort();
         from_names.sort();
         assert_eq!(from_facts, from_names, "MLSD and NLST agree");
@@ -320,7 +368,10 @@ impl Client {
 
     /// Ends the control connection with FIN, without QUIT.
     pub fn hang_up(self) {
-        self.wire.socket().shutdown(std::net::Shutdown::Both).expect("FIN");
+        self.wire
+            .socket()
+            .shutdown(std::net::Shutdown::Both)
+            .expect("FIN");
     }
 
     /// Ends the control connection with RST.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use crate::eventually;
 use crate::wire::{Wire, handshake};
 
 /// A data connection that is ready to carry bytes.
@@ -69,6 +70,32 @@ impl Data {
         self.wire.flush()
     }
 
+    /// Waits until the server has read everything that was sent: nothing is queued in the kernel at either end.
+    pub fn taken(&self) {
+        let socket = self.wire.socket();
+        let mine = socket.local_addr().expect("connected").port();
+        let theirs = socket.peer_addr().expect("connected").port();
+        eventually("the server reads what was sent", || {
+            let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table of connections");
+            let queue = |from: u16, to: u16, sent: bool| {
+                let row = table.lines().find(|row| {
+                    let mut words = row.split_whitespace().skip(1);
+                    let mut has = |port: u16| {
+                        words
+                            .next()
+                            .is_some_and(|word| word.ends_with(&format!(":{port:04X}")))
+                    };
+                    has(from) && has(to)
+                });
+                let queues = row.and_then(|row| row.split_whitespace().nth(4)?.split_once(':'));
+                queues
+                    .map(|(tx, rx)| if sent { tx } else { rx })
+                    .is_some_and(|bytes| bytes == "00000000")
+            };
+            queue(mine, theirs, true) && queue(theirs, mine, false)
+        });
+    }
+
     /// Ends an upload as it should be ended, and waits for the server's end.
     pub fn finish(mut self) {
         self.wire.end().expect("the end can be told");
@@ -78,7 +105,16 @@ impl Data {
 
     /// Ends with FIN alone: with TLS that is a truncation.
     pub fn cut(self) {
-        self.wire.socket().shutdown(std::net::Shutdown::Both).expect("FIN");
+        self.wire
+            .socket()
+            .shutdown(std::net::Shutdown::Both)
+            .expect("FIN");
+    }
+
+    /// As [`Data::cut`], where the server may have hung up already.
+    pub fn cut_quietly(self) {
+        // Not connected any more: that is what was wanted.
+        let _ = self.wire.socket().shutdown(std::net::Shutdown::Both);
     }
 
     /// Ends with RST.
@@ -88,7 +124,10 @@ impl Data {
 
     /// Whether the server has ended or reset this connection within `patience`, without sending a byte.
     pub fn ends_empty(mut self, patience: Duration) -> bool {
-        self.wire.socket().set_read_timeout(Some(patience)).expect("a timeout");
+        self.wire
+            .socket()
+            .set_read_timeout(Some(patience))
+            .expect("a timeout");
         match self.wire.read(&mut [0; 1]) {
             Ok(read) => read == 0,
             Err(error) => !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),

@@ -36,7 +36,10 @@ impl Reply {
     /// What is malformed.
     pub(crate) fn feed(lines: &mut Vec<Vec<u8>>, line: Vec<u8>) -> Result<Option<Self>, String> {
         let shown = String::from_utf8_lossy(&line).into_owned();
-        if line.iter().any(|byte| *byte < 0x20 && *byte != b'\t' || *byte == 0x7f) {
+        if line
+            .iter()
+            .any(|byte| *byte < 0x20 && *byte != b'\t' || *byte == 0x7f)
+        {
             return Err(format!("a control character inside a reply line: {shown:?}"));
         }
         let numbered = line.len() >= 4 && line[..3].iter().all(u8::is_ascii_digit);
@@ -58,7 +61,9 @@ impl Reply {
 
     fn take(lines: &mut Vec<Vec<u8>>) -> Self {
         let lines = std::mem::take(lines);
-        let code = lines[0][..3].iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+        let code = lines[0][..3]
+            .iter()
+            .fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
         Self { code, lines }
     }
 }

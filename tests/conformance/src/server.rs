@@ -101,7 +101,11 @@ impl Setup {
         fs::create_dir(home.path().join("root")).expect("a root");
         fs::create_dir(home.path().join("state")).expect("a state directory");
         let running = Running::start(&self, home.path());
-        Server { setup: self, home, running }
+        Server {
+            setup: self,
+            home,
+            running,
+        }
     }
 }
 
@@ -233,7 +237,12 @@ impl Running {
             words.push(word.replace("{state}", &state.to_string_lossy()).into());
         }
         words.push(binary().into());
-        words.extend(["serve".into(), root.into(), "--listen".into(), "127.0.0.1:0".into()]);
+        words.extend([
+            "serve".into(),
+            root.into(),
+            "--listen".into(),
+            "127.0.0.1:0".into(),
+        ]);
         if setup.implicit {
             words.extend(["--implicit-listen".into(), "127.0.0.1:0".into()]);
         }
@@ -256,10 +265,17 @@ impl Running {
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", words[0].display()));
         let log = Arc::new(Mutex::new(String::new()));
         let bound = follow(child.stderr.take().expect("piped"), Arc::clone(&log));
-        let mut running = Self { child, addresses: Vec::new(), log };
+        let mut running = Self {
+            child,
+            addresses: Vec::new(),
+            log,
+        };
         for _ in 0..1 + usize::from(setup.implicit) {
             let Ok(address) = bound.recv_timeout(DEADLINE) else {
-                panic!("the server did not start: {}", running.log.lock().expect("no panic"));
+                panic!(
+                    "the server did not start: {}",
+                    running.log.lock().expect("no panic")
+                );
             };
             running.addresses.push(address);
         }
@@ -306,8 +322,16 @@ fn binary() -> PathBuf {
         return path.into();
     }
     let test = env::current_exe().expect("a running test");
-    let path = test.ancestors().nth(2).expect("target/<profile>/deps/<test>").join("pasarela");
-    assert!(path.exists(), "no {}\nhint: cargo build -p pasarela, or set PASARELA_BIN", path.display());
+    let path = test
+        .ancestors()
+        .nth(2)
+        .expect("target/<profile>/deps/<test>")
+        .join("pasarela");
+    assert!(
+        path.exists(),
+        "no {}\nhint: cargo build -p pasarela, or set PASARELA_BIN",
+        path.display()
+    );
     path
 }
 
@@ -335,4 +359,3 @@ pub fn free_ports(count: u16) -> u16 {
     }
     panic!("no {count} free ports");
 }
-

@@ -73,7 +73,9 @@ impl Wire {
 
     /// Ends with RST instead of FIN.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO)).expect("SO_LINGER");
+        socket2::SockRef::from(self.socket())
+            .set_linger(Some(Duration::ZERO))
+            .expect("SO_LINGER");
     }
 }
 

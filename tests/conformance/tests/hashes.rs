@@ -11,7 +11,10 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
 
 fn said(client: &mut Client, command: &str, codes: &[u16], digest: &str) {
     let reply = client.expect(command, codes);
-    assert!(reply.all().to_lowercase().contains(digest), "{command}: {reply:?} lacks {digest}");
+    assert!(
+        reply.all().to_lowercase().contains(digest),
+        "{command}: {reply:?} lacks {digest}"
+    );
 }
 
 #[test]
@@ -22,11 +25,26 @@ fn every_checksum_verb_tells_its_own_digest() {
     let mut client = server.login();
     said(&mut client, "MD5 f", &[251], &hex(Md5::digest(&bytes)));
     said(&mut client, "XMD5 f", &[213, 250], &hex(Md5::digest(&bytes)));
-    said(&mut client, "XCRC f", &[213, 250], &format!("{:08x}", crc32fast::hash(&bytes)));
+    said(
+        &mut client,
+        "XCRC f",
+        &[213, 250],
+        &format!("{:08x}", crc32fast::hash(&bytes)),
+    );
     said(&mut client, "XSHA f", &[213, 250], &hex(Sha1::digest(&bytes)));
     said(&mut client, "XSHA1 f", &[213, 250], &hex(Sha1::digest(&bytes)));
-    said(&mut client, "XSHA256 f", &[213, 250], &hex(Sha256::digest(&bytes)));
-    said(&mut client, "XSHA512 f", &[213, 250], &hex(Sha512::digest(&bytes)));
+    said(
+        &mut client,
+        "XSHA256 f",
+        &[213, 250],
+        &hex(Sha256::digest(&bytes)),
+    );
+    said(
+        &mut client,
+        "XSHA512 f",
+        &[213, 250],
+        &hex(Sha512::digest(&bytes)),
+    );
 }
 
 #[test]

@@ -7,8 +7,8 @@ fn the_minimum_implementation_is_implemented() {
     let server = Server::start();
     let mut client = server.login();
     let minimum = [
-        "USER", "PASS", "ACCT", "PORT", "TYPE", "MODE", "STRU", "RETR", "STOR", "RNFR", "RNTO", "DELE", "CWD",
-        "CDUP", "RMD", "MKD", "PWD", "LIST", "NLST", "SYST", "STAT", "HELP", "NOOP",
+        "USER", "PASS", "ACCT", "PORT", "TYPE", "MODE", "STRU", "RETR", "STOR", "RNFR", "RNTO", "DELE",
+        "CWD", "CDUP", "RMD", "MKD", "PWD", "LIST", "NLST", "SYST", "STAT", "HELP", "NOOP",
     ];
     for verb in minimum {
         client.send(verb);
@@ -35,7 +35,11 @@ fn stou_names_its_file_in_the_preliminary_reply() {
     let to = client.epsv();
     let socket = client.connect(to);
     let reply = client.expect("STOU", &[125, 150]);
-    let name = reply.text().strip_prefix("FILE: ").map(str::to_owned).unwrap_or_else(|| panic!("{reply:?}"));
+    let name = reply
+        .text()
+        .strip_prefix("FILE: ")
+        .map(str::to_owned)
+        .unwrap_or_else(|| panic!("{reply:?}"));
     let mut data = pasarela_conformance::Data::start(socket, None).unwrap();
     data.write(b"unique");
     data.finish();
@@ -52,7 +56,10 @@ fn nlst_names_can_be_retrieved_as_they_are() {
     let mut client = server.login();
     client.expect("CWD d", &[250]);
     let names = String::from_utf8(client.receive("NLST")).unwrap();
-    let mut contents: Vec<_> = names.lines().map(|name| client.receive(format!("RETR {name}"))).collect();
+    let mut contents: Vec<_> = names
+        .lines()
+        .map(|name| client.receive(format!("RETR {name}")))
+        .collect();
     contents.sort();
     assert_eq!(contents, [b"1", b"2"]);
 }

@@ -6,9 +6,16 @@ fn features(client: &mut Client) -> Vec<String> {
     let reply = client.expect("FEAT", &[211]);
     assert!(reply.lines.len() >= 2, "{reply:?}");
     for line in reply.middle() {
-        assert!(line.starts_with(b" ") && line.get(1).is_some_and(|byte| *byte > b' '), "{reply:?}");
+        assert!(
+            line.starts_with(b" ") && line.get(1).is_some_and(|byte| *byte > b' '),
+            "{reply:?}"
+        );
     }
-    reply.middle().iter().map(|line| String::from_utf8_lossy(&line[1..]).into_owned()).collect()
+    reply
+        .middle()
+        .iter()
+        .map(|line| String::from_utf8_lossy(&line[1..]).into_owned())
+        .collect()
 }
 
 #[test]
@@ -22,23 +29,53 @@ fn what_is_implemented_is_listed() {
     let server = Setup::new().tls("optional").start();
     let features = features(&mut server.visit());
     let wanted = [
-        "AUTH TLS", "PBSZ", "PROT", "SIZE", "MDTM", "REST STREAM", "TVFS", "UTF8", "EPSV", "EPRT", "LANG", "HOST",
-        "MFMT", "MODE Z", "HASH",
+        "AUTH TLS",
+        "PBSZ",
+        "PROT",
+        "SIZE",
+        "MDTM",
+        "REST STREAM",
+        "TVFS",
+        "UTF8",
+        "EPSV",
+        "EPRT",
+        "LANG",
+        "HOST",
+        "MFMT",
+        "MODE Z",
+        "HASH",
     ];
     for name in wanted {
         let listed = |line: &String| line == name || line.starts_with(&format!("{name} "));
-        let listed_among = |line: &String| name == "AUTH TLS" && line.starts_with("AUTH ") && line.contains("TLS");
-        assert!(features.iter().any(|line| listed(line) || listed_among(line)), "{name}: {features:?}");
+        let listed_among =
+            |line: &String| name == "AUTH TLS" && line.starts_with("AUTH ") && line.contains("TLS");
+        assert!(
+            features.iter().any(|line| listed(line) || listed_among(line)),
+            "{name}: {features:?}"
+        );
     }
-    assert!(features.iter().any(|line| line.starts_with("MLST ") && line.contains("type*;")), "{features:?}");
-    assert!(!features.iter().any(|line| line.starts_with("CCC")), "{features:?}");
+    assert!(
+        features
+            .iter()
+            .any(|line| line.starts_with("MLST ") && line.contains("type*;")),
+        "{features:?}"
+    );
+    assert!(
+        !features.iter().any(|line| line.starts_with("CCC")),
+        "{features:?}"
+    );
 }
 
 #[test]
 fn without_tls_it_is_not_listed() {
     let server = Server::start();
     let features = features(&mut server.visit());
-    assert!(!features.iter().any(|line| line.starts_with("AUTH") || line.starts_with("PROT")), "{features:?}");
+    assert!(
+        !features
+            .iter()
+            .any(|line| line.starts_with("AUTH") || line.starts_with("PROT")),
+        "{features:?}"
+    );
 }
 
 #[test]

@@ -11,12 +11,21 @@ fn utf8_names_go_both_ways() {
     let mut client = server.login();
     for name in ["señal", "грузовик", "橋", "e\u{301}", "🌉 bridge"] {
         client.store(format!("STOR {name}"), name.as_bytes());
-        assert_eq!(server.file(name).as_deref(), Some(name.as_bytes()), "{name} on disk");
+        assert_eq!(
+            server.file(name).as_deref(),
+            Some(name.as_bytes()),
+            "{name} on disk"
+        );
         assert_eq!(client.receive(format!("RETR {name}")), name.as_bytes());
         assert!(client.names().contains(&name.to_owned()));
         assert!(contains(&client.receive("LIST"), name.as_bytes()));
     }
-    assert!(client.expect("MKD ñandú", &[257]).text().starts_with("\"/ñandú\""));
+    assert!(
+        client
+            .expect("MKD ñandú", &[257])
+            .text()
+            .starts_with("\"/ñandú\"")
+    );
 }
 
 #[test]
@@ -43,12 +52,17 @@ fn control_characters_in_a_name_are_refused_by_every_command() {
     let mut client = server.login();
     let bytes = (0..=0x1f_u8).chain([0x7f]).filter(|byte| *byte != b'\n');
     for byte in bytes {
-        for command in ["MKD", "CWD", "DELE", "RMD", "RNFR", "SIZE", "MDTM", "MLST", "STAT"] {
+        for command in [
+            "MKD", "CWD", "DELE", "RMD", "RNFR", "SIZE", "MDTM", "MLST", "STAT",
+        ] {
             let mut line = format!("{command} q").into_bytes();
             line.extend([byte, b'q', b'\r', b'\n']);
             client.raw(&line);
             let reply = client.reply();
-            assert!([500, 501, 550, 553].contains(&reply.code), "{command} with {byte:#04x}: {reply:?}");
+            assert!(
+                [500, 501, 550, 553].contains(&reply.code),
+                "{command} with {byte:#04x}: {reply:?}"
+            );
         }
         let mut line = b"STOR q".to_vec();
         line.extend([byte, b'q']);

@@ -10,13 +10,22 @@ const LEAP_DAY: u64 = 1_582_979_696;
 
 fn dated(server: &Server, name: &str) {
     server.put(name, "12345");
-    let file = File::options().write(true).open(server.root().join(name)).expect("a file");
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(LEAP_DAY)).expect("a time");
+    let file = File::options()
+        .write(true)
+        .open(server.root().join(name))
+        .expect("a file");
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(LEAP_DAY))
+        .expect("a time");
 }
 
 fn modified(server: &Server, name: &str) -> u64 {
     let metadata = fs::metadata(server.root().join(name)).expect("a file");
-    metadata.modified().expect("a time").duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+    metadata
+        .modified()
+        .expect("a time")
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 #[test]
@@ -48,7 +57,10 @@ fn size_in_type_a_is_refused_or_exact() {
     client.expect("TYPE A", &[200]);
     let sent = client.receive("RETR f").len();
     let reply = client.expect("SIZE f", &[213, 501, 504, 550]);
-    assert!(reply.code != 213 || reply.text() == sent.to_string(), "{reply:?} for {sent} bytes");
+    assert!(
+        reply.code != 213 || reply.text() == sent.to_string(),
+        "{reply:?} for {sent} bytes"
+    );
 }
 
 #[test]
@@ -65,7 +77,9 @@ fn rest_in_type_a_is_refused_or_exact() {
     let socket = client.connect(to);
     client.send("RETR f");
     if matches!(client.reply().code, 125 | 150) {
-        let sent = pasarela_conformance::Data::start(socket, None).unwrap().read_all();
+        let sent = pasarela_conformance::Data::start(socket, None)
+            .unwrap()
+            .read_all();
         assert_eq!(sent, b"two\r\n");
         client.next(&[226]);
     }
@@ -86,8 +100,21 @@ fn rest_takes_decimal_numbers_only() {
     let server = Server::start();
     let mut client = server.login();
     for bad in [
-        " -1", " +5", " 1e3", " 0x10", " abc", " 10.1", " 1 2", " 5 ", "  5", " \u{0661}", "", " ", " 9223372036854775808",
-        " 18446744073709551616", " 99999999999999999999999999",
+        " -1",
+        " +5",
+        " 1e3",
+        " 0x10",
+        " abc",
+        " 10.1",
+        " 1 2",
+        " 5 ",
+        "  5",
+        " \u{0661}",
+        "",
+        " ",
+        " 9223372036854775808",
+        " 18446744073709551616",
+        " 99999999999999999999999999",
     ] {
         client.expect(format!("REST{bad}"), &[501]);
     }
@@ -132,17 +159,30 @@ fn rest_before_appe_and_stou_is_refused() {
 fn facts(line: &str) -> (Vec<(String, String)>, String) {
     let (facts, name) = line.split_once(' ').expect("facts, a space and a name");
     assert!(facts.is_empty() || facts.ends_with(';'), "{line}");
-    let facts = facts.split_terminator(';').map(|fact| fact.split_once('=').expect("a fact and its value"));
-    (facts.map(|(fact, value)| (fact.to_lowercase(), value.to_owned())).collect(), name.to_owned())
+    let facts = facts
+        .split_terminator(';')
+        .map(|fact| fact.split_once('=').expect("a fact and its value"));
+    (
+        facts
+            .map(|(fact, value)| (fact.to_lowercase(), value.to_owned()))
+            .collect(),
+        name.to_owned(),
+    )
 }
 
 fn fact(line: &str, name: &str) -> Option<String> {
-    facts(line).0.into_iter().find(|(fact, _)| fact == name).map(|(_, value)| value)
+    facts(line)
+        .0
+        .into_iter()
+        .find(|(fact, _)| fact == name)
+        .map(|(_, value)| value)
 }
 
 fn mlst(client: &mut Client, path: &str) -> String {
     let reply = client.expect(format!("MLST {path}").trim_end(), &[250]);
-    let [line] = reply.middle() else { panic!("{reply:?}") };
+    let [line] = reply.middle() else {
+        panic!("{reply:?}")
+    };
     let line = String::from_utf8(line.clone()).expect("UTF-8");
     assert!(line.starts_with(' ') && !line.starts_with("  "), "{reply:?}");
     line[1..].to_owned()
@@ -156,9 +196,15 @@ fn mlst_tells_the_facts_of_one_file() {
     let line = mlst(&mut client, "f");
     assert_eq!(fact(&line, "type").unwrap().to_lowercase(), "file");
     assert_eq!(fact(&line, "size").as_deref(), Some("5"));
-    assert_eq!(fact(&line, "modify").unwrap().split('.').next(), Some("20200229123456"));
+    assert_eq!(
+        fact(&line, "modify").unwrap().split('.').next(),
+        Some("20200229123456")
+    );
     let perm = fact(&line, "perm").unwrap().to_lowercase();
-    assert!(perm.contains('r') && perm.contains('w') && perm.contains('d'), "{line}");
+    assert!(
+        perm.contains('r') && perm.contains('w') && perm.contains('d'),
+        "{line}"
+    );
     assert!(facts(&line).1.ends_with('f'));
 }
 
@@ -169,7 +215,10 @@ fn mlst_without_a_name_is_about_the_working_directory() {
     let mut client = server.login();
     client.expect("CWD d", &[250]);
     let line = mlst(&mut client, "");
-    assert!(["dir", "cdir"].contains(&&*fact(&line, "type").unwrap().to_lowercase()), "{line}");
+    assert!(
+        ["dir", "cdir"].contains(&&*fact(&line, "type").unwrap().to_lowercase()),
+        "{line}"
+    );
     assert_eq!(facts(&line).1, "/d");
 }
 
@@ -187,7 +236,12 @@ fn mlsd_lists_every_entry_with_its_type() {
     let mut client = server.login();
     let listing = String::from_utf8(client.receive("MLSD")).unwrap();
     assert_eq!(listing.matches('\n').count(), listing.matches("\r\n").count());
-    let line = |name: &str| listing.lines().find(|line| facts(line).1 == name).unwrap_or_else(|| panic!("{listing}"));
+    let line = |name: &str| {
+        listing
+            .lines()
+            .find(|line| facts(line).1 == name)
+            .unwrap_or_else(|| panic!("{listing}"))
+    };
     assert_eq!(fact(line("file name"), "type").unwrap().to_lowercase(), "file");
     assert_eq!(fact(line("file name"), "size").as_deref(), Some("5"));
     assert_eq!(fact(line("d"), "type").unwrap().to_lowercase(), "dir");
@@ -220,7 +274,10 @@ fn opts_mlst_chooses_the_facts() {
     let reply = client.expect("OPTS MLST size;type;bogus;", &[200]);
     assert!(reply.text().to_lowercase().starts_with("mlst opts"), "{reply:?}");
     let line = mlst(&mut client, "f");
-    assert!(fact(&line, "size").is_some() && fact(&line, "type").is_some() && fact(&line, "modify").is_none(), "{line}");
+    assert!(
+        fact(&line, "size").is_some() && fact(&line, "type").is_some() && fact(&line, "modify").is_none(),
+        "{line}"
+    );
     let feat = client.expect("FEAT", &[211]).all().to_lowercase();
     assert!(feat.contains("type*;") && feat.contains("modify;"), "{feat}");
     client.expect("OPTS MLST", &[200]);
@@ -233,7 +290,10 @@ fn mfmt_sets_the_time() {
     server.put("f", "x");
     let mut client = server.login();
     let reply = client.expect("MFMT 20200229123456 f", &[213]);
-    assert!(reply.text().to_lowercase().starts_with("modify=20200229123456;"), "{reply:?}");
+    assert!(
+        reply.text().to_lowercase().starts_with("modify=20200229123456;"),
+        "{reply:?}"
+    );
     assert_eq!(modified(&server, "f"), LEAP_DAY);
     client.expect("MFMT 20210229123456 f", &[501]);
     client.expect("MFMT yesterday f", &[501]);

@@ -27,7 +27,12 @@ fn mkd_replies_the_absolute_path_in_quotes() {
 fn quotes_in_a_257_are_doubled() {
     let server = Server::start();
     let mut client = server.login();
-    assert!(client.expect("MKD a\"b", &[257]).text().starts_with("\"/a\"\"b\""));
+    assert!(
+        client
+            .expect("MKD a\"b", &[257])
+            .text()
+            .starts_with("\"/a\"\"b\"")
+    );
     client.expect("CWD a\"b", &[250]);
     assert!(client.expect("PWD", &[257]).text().starts_with("\"/a\"\"b\""));
 }
@@ -54,7 +59,13 @@ fn no_path_leads_above_the_root() {
     let server = Server::start();
     fs::write(server.state().join("outside"), "secret").unwrap();
     let mut client = server.login();
-    for path in ["../state/outside", "/../state/outside", "a/../../state/outside", "..\\state\\outside", "/etc/passwd"] {
+    for path in [
+        "../state/outside",
+        "/../state/outside",
+        "a/../../state/outside",
+        "..\\state\\outside",
+        "/etc/passwd",
+    ] {
         client.refused(format!("RETR {path}"), &[550, 553]);
         client.refuses(format!("SIZE {path}"));
         client.refuses(format!("DELE {path}"));
@@ -196,10 +207,22 @@ fn list_shows_unix_lines_that_end_in_crlf() {
     let mut client = server.login();
     let listing = String::from_utf8(client.receive("LIST")).unwrap();
     assert!(listing.ends_with("\r\n") && listing.matches('\n').count() == listing.matches("\r\n").count());
-    let lines: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
-    let file = lines.iter().find(|words| words.last() == Some(&"file.txt")).expect("the file");
-    assert!(file.len() == 9 && file[0].starts_with("-rw") && file[4] == "5", "{file:?}");
-    let dir = lines.iter().find(|words| words.last() == Some(&"dir")).expect("the directory");
+    let lines: Vec<Vec<&str>> = listing
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let file = lines
+        .iter()
+        .find(|words| words.last() == Some(&"file.txt"))
+        .expect("the file");
+    assert!(
+        file.len() == 9 && file[0].starts_with("-rw") && file[4] == "5",
+        "{file:?}"
+    );
+    let dir = lines
+        .iter()
+        .find(|words| words.last() == Some(&"dir"))
+        .expect("the directory");
     assert!(dir.len() == 9 && dir[0].starts_with('d'), "{dir:?}");
 }
 
@@ -212,10 +235,17 @@ fn list_and_nlst_take_ls_options_that_are_no_names() {
     let mut client = server.login();
     for options in ["-a", "-l", "-la", "-1", "-al", "-L", "-a -l", "-F"] {
         let listing = client.receive(format!("LIST {options}"));
-        assert!(contains(&listing, b"top"), "LIST {options}: {}", String::from_utf8_lossy(&listing));
+        assert!(
+            contains(&listing, b"top"),
+            "LIST {options}: {}",
+            String::from_utf8_lossy(&listing)
+        );
         let listing = client.receive(format!("LIST {options} d"));
         assert!(contains(&listing, b"inner"), "LIST {options} d");
-        assert!(contains(&client.receive(format!("NLST {options} d")), b"inner"), "NLST {options} d");
+        assert!(
+            contains(&client.receive(format!("NLST {options} d")), b"inner"),
+            "NLST {options} d"
+        );
     }
 }
 
@@ -234,7 +264,10 @@ fn list_of_a_file_shows_that_file() {
     server.put("one", "1");
     server.put("two", "22");
     let listing = String::from_utf8(server.login().receive("LIST two")).unwrap();
-    assert!(listing.contains("two") && !listing.contains("one") && listing.lines().count() == 1, "{listing}");
+    assert!(
+        listing.contains("two") && !listing.contains("one") && listing.lines().count() == 1,
+        "{listing}"
+    );
 }
 
 #[test]
@@ -282,10 +315,21 @@ fn a_name_that_looks_like_a_reply_never_begins_a_line() {
     client.expect(format!("MKD {name}"), &[257]);
     client.expect(format!("CWD {name}"), &[250]);
     server.put(&format!("{name}/{name}"), "x");
-    for command in ["PWD".into(), "STAT".into(), "STAT /".into(), "STAT .".into(), format!("STAT {name}"), "MLST".into(), format!("MLST {name}")] {
+    for command in [
+        "PWD".into(),
+        "STAT".into(),
+        "STAT /".into(),
+        "STAT .".into(),
+        format!("STAT {name}"),
+        "MLST".into(),
+        format!("MLST {name}"),
+    ] {
         // That a middle line is no reply of its own is checked by the client, too.
         let reply = client.expect(&command, &[211, 212, 213, 250, 257]);
-        assert!(reply.lines.iter().all(|line| !line.starts_with(b"227")), "{command}: {reply:?}");
+        assert!(
+            reply.lines.iter().all(|line| !line.starts_with(b"227")),
+            "{command}: {reply:?}"
+        );
     }
     client.expect("NOOP", &[200]);
 }
@@ -301,7 +345,11 @@ fn a_line_feed_in_a_name_on_disk_cannot_forge_a_reply() {
     for command in ["LIST", "NLST", "MLSD"] {
         let listing = client.receive(command);
         let text = String::from_utf8_lossy(&listing);
-        assert!(text.lines().all(|line| !line.starts_with("226") && !line.starts_with("200")), "{command}: {text}");
+        assert!(
+            text.lines()
+                .all(|line| !line.starts_with("226") && !line.starts_with("200")),
+            "{command}: {text}"
+        );
         assert!(text.contains("plain"));
     }
 }

@@ -75,10 +75,45 @@ fn before_login_file_and_transfer_commands_get_530() {
     let server = Server::start();
     server.put("f", "secret");
     let commands = [
-        "CWD /", "CDUP", "PWD", "MKD d", "RMD d", "DELE f", "RNFR f", "RNTO g", "XCWD /", "XCUP", "XPWD", "XMKD d",
-        "XRMD d", "LIST", "NLST", "MLSD", "MLST f", "SIZE f", "MDTM f", "MFMT 20200101000000 f", "AVBL", "TYPE I",
-        "MODE S", "STRU F", "PASV", "EPSV", "PORT 127,0,0,1,200,200", "EPRT |1|127.0.0.1|51400|", "RETR f",
-        "STOR g", "STOU", "APPE f", "REST 1", "ALLO 1", "ABOR", "HASH f", "MD5 f", "XCRC f", "XSHA256 f",
+        "CWD /",
+        "CDUP",
+        "PWD",
+        "MKD d",
+        "RMD d",
+        "DELE f",
+        "RNFR f",
+        "RNTO g",
+        "XCWD /",
+        "XCUP",
+        "XPWD",
+        "XMKD d",
+        "XRMD d",
+        "LIST",
+        "NLST",
+        "MLSD",
+        "MLST f",
+        "SIZE f",
+        "MDTM f",
+        "MFMT 20200101000000 f",
+        "AVBL",
+        "TYPE I",
+        "MODE S",
+        "STRU F",
+        "PASV",
+        "EPSV",
+        "PORT 127,0,0,1,200,200",
+        "EPRT |1|127.0.0.1|51400|",
+        "RETR f",
+        "STOR g",
+        "STOU",
+        "APPE f",
+        "REST 1",
+        "ALLO 1",
+        "ABOR",
+        "HASH f",
+        "MD5 f",
+        "XCRC f",
+        "XSHA256 f",
         "SITE CHMOD 600 f",
     ];
     // A visitor each: too many bad commands from one end the connection.
@@ -173,5 +208,8 @@ fn the_log_never_shows_a_password() {
     visitor.expect(format!("USER {USER}"), &[331]);
     visitor.expect("PASS another-Secret-9", &[530]);
     let log = server.log();
-    assert!(!log.contains(PASSWORD) && !log.contains("another-Secret-9"), "{log}");
+    assert!(
+        !log.contains(PASSWORD) && !log.contains("another-Secret-9"),
+        "{log}"
+    );
 }

@@ -15,7 +15,10 @@ fn what_is_stored_is_retrieved() {
     for len in [0, 1, 4096, 65_535, 65_536, 65_537, 3_000_000] {
         let bytes = noise(len as u64, len);
         client.store("STOR f", &bytes);
-        assert!(server.file("f").as_deref() == Some(&bytes[..]), "{len} bytes on disk");
+        assert!(
+            server.file("f").as_deref() == Some(&bytes[..]),
+            "{len} bytes on disk"
+        );
         assert!(client.receive("RETR f") == bytes, "{len} bytes back");
     }
 }
@@ -23,7 +26,12 @@ fn what_is_stored_is_retrieved() {
 #[test]
 fn every_choice_of_data_ports_carries_both_ways() {
     let first = pasarela_conformance::free_ports(4);
-    for ports in ["auto".to_owned(), "control".to_owned(), first.to_string(), format!("{}-{}", first + 1, first + 3)] {
+    for ports in [
+        "auto".to_owned(),
+        "control".to_owned(),
+        first.to_string(),
+        format!("{}-{}", first + 1, first + 3),
+    ] {
         let server = Setup::new().ports(&ports).start();
         let mut client = server.login();
         for round in 0..5 {
@@ -82,7 +90,15 @@ fn port_makes_the_server_connect() {
 fn a_malformed_port_is_a_bad_parameter() {
     let server = Server::start();
     let mut client = server.login();
-    for argument in ["", " 1,2,3", " 127,0,0,1,256,1", " 127,0,0,1,1,1,1", " a,b,c,d,e,f", " 127,0,0,1,-1,1", " 127,0,0,1,,1"] {
+    for argument in [
+        "",
+        " 1,2,3",
+        " 127,0,0,1,256,1",
+        " 127,0,0,1,1,1,1",
+        " a,b,c,d,e,f",
+        " 127,0,0,1,-1,1",
+        " 127,0,0,1,,1",
+    ] {
         client.expect(format!("PORT{argument}"), &[501, 504]);
     }
 }
@@ -92,8 +108,8 @@ fn without_a_data_port_a_transfer_is_refused() {
     let server = Server::start();
     server.put("f", "x");
     let mut client = server.login();
-    client.expect("RETR f", &[425, 503]);
-    client.expect("LIST", &[425, 503]);
+    client.unserved("RETR f");
+    client.unserved("LIST");
 }
 
 #[test]
@@ -102,7 +118,7 @@ fn a_data_port_serves_one_transfer() {
     server.put("f", "x");
     let mut client = server.login();
     assert_eq!(client.receive("RETR f"), b"x");
-    client.expect("RETR f", &[425, 503]);
+    client.unserved("RETR f");
 }
 
 #[test]
@@ -199,7 +215,10 @@ fn type_a_stores_crlf_as_line_feed_wherever_it_is_split() {
     }
     data.finish();
     client.next(&[226]);
-    assert_eq!(server.file("f").as_deref(), Some(&b"one\ntwo\nlone\rcr\r\nend\n"[..]));
+    assert_eq!(
+        server.file("f").as_deref(),
+        Some(&b"one\ntwo\nlone\rcr\r\nend\n"[..])
+    );
 }
 
 #[test]

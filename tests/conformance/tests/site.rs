@@ -6,7 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use pasarela_conformance::Server;
 
 fn mode(server: &Server, name: &str) -> u32 {
-    fs::metadata(server.root().join(name)).expect("a file").permissions().mode() & 0o7777
+    fs::metadata(server.root().join(name))
+        .expect("a file")
+        .permissions()
+        .mode()
+        & 0o7777
 }
 
 #[test]
@@ -37,7 +41,13 @@ fn chmod_refuses_what_is_no_mode_or_no_file() {
     let server = Server::start();
     server.put("f", "x");
     let mut client = server.login();
-    for command in ["SITE CHMOD 999 f", "SITE CHMOD x f", "SITE CHMOD 77777 f", "SITE CHMOD 644", "SITE CHMOD"] {
+    for command in [
+        "SITE CHMOD 999 f",
+        "SITE CHMOD x f",
+        "SITE CHMOD 77777 f",
+        "SITE CHMOD 644",
+        "SITE CHMOD",
+    ] {
         client.expect(command, &[501, 504]);
     }
     client.expect("SITE CHMOD 644 missing", &[550]);
@@ -49,7 +59,10 @@ fn utime_sets_the_time() {
     server.put("f", "x");
     let mut client = server.login();
     client.expect("SITE UTIME 20200229123456 f", &[200, 213, 250]);
-    assert_eq!(client.expect("MDTM f", &[213]).text().split('.').next(), Some("20200229123456"));
+    assert_eq!(
+        client.expect("MDTM f", &[213]).text().split('.').next(),
+        Some("20200229123456")
+    );
     client.expect("SITE UTIME never f", &[501]);
 }
 
