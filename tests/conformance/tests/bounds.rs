@@ -1,5 +1,8 @@
 //! What one visitor may make the server hold or do: line lengths, foreign protocols, patterns, deep trees.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -70,7 +73,7 @@ fn visitors_who_never_end_their_line_cost_no_memory() {
     drop(server.login());
     let grown = resident(server.id()).saturating_sub(before);
     drop(visitors);
-    println!("100 visitors cost {grown} KiB");
+    eprintln!("100 visitors cost {grown} KiB");
     assert!(
         grown < 8 << 10,
         "{grown} KiB for 100 visitors who may hold 1 KiB each"

@@ -1,5 +1,8 @@
 //! Commands sent without waiting: one reply each, strictly in order.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use pasarela_conformance::{Numbers, PASSWORD, Reply, Server, USER};
 
 const COMMANDS: [&str; 40] = [

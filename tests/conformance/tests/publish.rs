@@ -1,5 +1,8 @@
 //! The publish promise: a 226 means the whole file under its name; until then nobody sees it, and the old one stays.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs::{self, File};
 use std::process::Command;
 
@@ -312,7 +315,7 @@ fn small_disk() -> Option<Server> {
         .args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
         .output();
     if !may.is_ok_and(|output| output.status.success()) {
-        println!("not run: a mount namespace needs root");
+        eprintln!("not run: a mount namespace needs root");
         return None;
     }
     let script = "mount -t tmpfs -o size=8m tmpfs {root} && exec \"$0\" \"$@\"";
@@ -442,6 +445,6 @@ fn before_226_come_fsync_of_the_file_then_its_rename_then_fsync_of_the_directory
                 && call.ended < told.began
         });
     } else {
-        println!("not run: strace is missing or may not trace");
+        eprintln!("not run: strace is missing or may not trace");
     }
 }

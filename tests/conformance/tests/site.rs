@@ -1,5 +1,8 @@
 //! SITE: CHMOD, UTIME, HELP, and SYMLINK, which is off.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

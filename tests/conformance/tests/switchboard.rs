@@ -1,5 +1,8 @@
 //! Whose data connection is it: strangers get nothing and change nothing, owners are recognised, ports are kept to.
 
+// Helpers of tests fail by panicking, too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
