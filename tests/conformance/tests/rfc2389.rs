@@ -79,12 +79,6 @@ fn without_tls_it_is_not_listed() {
 }
 
 #[test]
-fn feat_takes_no_parameter() {
-    let server = Server::start();
-    server.login().expect("FEAT x", &[501]);
-}
-
-#[test]
 fn features_are_the_same_before_and_after_login() {
     let server = Server::start();
     let before = features(&mut server.visit());

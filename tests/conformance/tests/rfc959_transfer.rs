@@ -347,6 +347,21 @@ fn allo_is_answered_and_checked() {
 }
 
 #[test]
+fn an_upload_shorter_than_its_allo_is_not_published() {
+    let server = Server::start();
+    let mut client = server.login();
+    client.expect("ALLO 100", &[200]);
+    let mut data = client.begin("STOR f");
+    data.write(b"less");
+    data.finish();
+    client.next(&[426, 451, 552]);
+    assert_eq!(server.file("f"), None);
+    client.expect("ALLO 4", &[200]);
+    client.store("STOR f", b"just");
+    client.store("STOR f", b"ALLO serves once");
+}
+
+#[test]
 fn every_accepted_transfer_ends_in_exactly_one_reply() {
     let server = Server::start();
     let mut client = server.login();
