@@ -125,7 +125,7 @@ impl ServerTls {
         self.accept(stream, Role::Control).await
     }
 
-    /// The handshake of a data connection: one ticket, held back.
+    /// The handshake of a data connection: one ticket, held back (see [`Stream::release_tickets`]).
     ///
     /// # Errors
     /// As [`ServerTls::accept_control`].
@@ -145,8 +145,9 @@ impl ServerTls {
     /// Makes the tickets issued under `issued` prove `owner`. A control connection admits its own tag, and before
     /// that (and after [`ServerTls::retire`]) nothing can be admitted to it.
     ///
-    /// Admit a data connection only when it is known to be the owner's, best because it was itself resumed:
-    /// otherwise a stranger who was let in once comes back with proof.
+    /// Admit a data connection as soon as it is known to be the owner's, best because it was itself resumed:
+    /// otherwise a stranger who was let in once comes back with proof. A client's next data connection may come
+    /// with this one's ticket, so admission must not wait for the end of the transfer.
     pub fn admit(&self, issued: Tag, owner: Tag) {
         self.shared.register.admit(issued, owner);
     }

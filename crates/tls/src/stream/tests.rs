@@ -94,6 +94,18 @@ async fn tickets_go_out_with_the_first_write() {
 }
 
 #[tokio::test]
+async fn tickets_can_be_released_without_a_write() {
+    let (mut stream, mut visit) = pair(Way::Tickets13, As::Data).await;
+    stream.release_tickets();
+    let received = spawn_blocking(move || {
+        visit.tls.read_tls(&mut visit.tcp).unwrap();
+        visit.tls.process_new_packets().unwrap();
+        visit.tls.tls13_tickets_received()
+    });
+    assert_eq!(received.await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_control_connection_gets_its_tickets_at_once() {
     let (stream, mut visit) = pair(Way::Tickets13, As::Control).await;
     let received = spawn_blocking(move || {
