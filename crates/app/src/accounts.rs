@@ -58,7 +58,7 @@ fn made(account: &typed::Account, typed: &Typed) -> Result<(Account, Proof), Pro
 }
 
 /// The roots that are no folders.
-pub(crate) fn missing_roots(accounts: &[typed::Account]) -> Vec<Problem> {
+fn missing_roots(accounts: &[typed::Account]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for account in accounts {
         let problem = match std::fs::read_dir(&account.root) {

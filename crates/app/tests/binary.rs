@@ -117,6 +117,12 @@ fn config_check_prints_ok_or_everything_that_is_wrong() {
         )
     );
 
+    let hashed = "[[user]]\nname = \"anna\"\npassword = \"$argon2id$torn\"\n";
+    let torn = written(dir.path(), &format!("[storage]\nroot = \".\"\n{hashed}"));
+    let output = run(&["config", "check", "--config", &torn]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("anna"), "{}", stderr(&output));
+
     let output = run(&[
         "config",
         "check",

@@ -40,7 +40,10 @@ fn check(flags: &ServeFlags) -> Result<(), Failure> {
         loaded: Loaded { typed, .. },
         ..
     } = flags.complete()?;
-    let mut problems = accounts::missing_roots(&typed.accounts);
+    let mut problems = accounts::users(&typed)
+        .err()
+        .map(|failure| failure.problems)
+        .unwrap_or_default();
     if let Some((chain, key)) = &typed.certificate {
         problems.extend(certificate::load(chain, key).err());
     }
