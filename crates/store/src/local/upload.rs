@@ -156,6 +156,12 @@ impl Upload {
         self.0.dir()
     }
 
+    /// Publishes on this very thread.
+    #[cfg(test)]
+    pub(super) fn publish_now(&self) -> Result<()> {
+        self.0.publish(&mut self.0.alone())
+    }
+
     async fn on_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Inner) -> Result<T> + Send + 'static,
