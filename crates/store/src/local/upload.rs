@@ -156,6 +156,12 @@ impl Upload {
         self.0.dir()
     }
 
+    /// All bytes so far, read on this very thread.
+    #[cfg(test)]
+    pub(super) fn content_now(&self) -> Bytes {
+        self.0.read(0, usize::MAX).unwrap_or_default()
+    }
+
     /// Publishes on this very thread.
     #[cfg(test)]
     pub(super) fn publish_now(&self) -> Result<()> {

@@ -188,6 +188,10 @@ fn touch_everything(root: &Root) {
             .target(&name)
             .and_then(|place| Upload::open(place, Open::Append, terms))
         {
+            assert!(
+                !upload.content_now().starts_with(b"outside"),
+                "escaped: took over what lies outside"
+            );
             let _ = upload.publish_now();
         }
         let _ = root.set_mode(&name, 0o600);
