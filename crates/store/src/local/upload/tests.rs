@@ -76,3 +76,18 @@ fn an_existing_files_copy_begins_as_an_empty_part_even_where_an_old_one_lies() {
     assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"abcd");
     assert_eq!(names(dir.path()), 1);
 }
+
+#[test]
+fn the_old_content_is_not_taken_from_behind_a_link_that_was_put_there_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "old").unwrap();
+    let root = Root::open(dir.path(), Way::Kernel).unwrap();
+    let place = root.target(&VirtualPath::root().resolve(b"f").unwrap()).unwrap();
+    std::fs::remove_file(dir.path().join("f")).unwrap();
+    std::os::unix::fs::symlink("/proc/version", dir.path().join("f")).unwrap();
+    assert!(open_old(&place).is_err());
+    assert_eq!(
+        Upload::open(place, Open::Append, TERMS).err().unwrap().kind,
+        ErrorKind::NotAFile
+    );
+}
