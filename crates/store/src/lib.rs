@@ -83,12 +83,15 @@ pub enum Open {
     /// As [`Open::Replace`], but [`ErrorKind::Exists`] where something stands under the name, now and at publish.
     CreateNew,
     /// Content that begins with the first `offset` bytes of the file (or, where no file stands, of its part).
-    /// [`ErrorKind::PastEnd`] where there are fewer. What is dropped unpublished: as with [`Open::Replace`].
+    /// [`ErrorKind::PastEnd`] where there are fewer, [`ErrorKind::Busy`] where the part is still being written,
+    /// as it is until a session that lost its client is closed. What is dropped unpublished: as with
+    /// [`Open::Replace`]; of a part, nothing is cut before the first byte is written.
     Resume {
         /// Where writing begins, in bytes.
         offset: u64,
     },
-    /// Content that begins with all of the file (or of its part); new where neither stands.
+    /// Content that begins with all of the file (or of its part, [`ErrorKind::Busy`] while that is written); new
+    /// where neither stands.
     Append,
 }
 
@@ -124,6 +127,9 @@ pub trait File: Send + Sync {
     async fn prepare(&self) -> Result<()>;
 
     /// Makes the upload stand under its name, durably: rename, then the directory. A second call does nothing.
+    ///
+    /// It fails, and nothing changes, after any failed write. Only when the directory cannot be put on stable
+    /// storage does the upload stand under its name in spite of the error.
     async fn publish(&self) -> Result<()>;
 
     /// The operating system's file, where there is one, for zero-copy transfers.

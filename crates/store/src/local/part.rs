@@ -20,11 +20,12 @@ const KEPT_NAME: usize = 100;
 /// How often a part that somebody took away between opening and locking is opened anew.
 const MOST_TRIES: usize = 16;
 
-/// A part that this process has locked. Closing the file gives the lock back.
+/// A part that is this process's alone, by its lock or by its random name. Closing the file gives the lock back.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) file: std::fs::File,
     pub(super) name: Vec<u8>,
+    is_locked: bool,
 }
 
 /// What taking the canonical part of a name came to.
@@ -60,13 +61,16 @@ pub(super) fn canonical_name(name: &[u8]) -> Vec<u8> {
 impl Part {
     /// Takes the canonical part of `name`, made if need be.
     pub(super) fn take(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Taken> {
-        lock(dir, canonical_name(name), OFlags::CREATE)
+        match lock(dir, canonical_name(name), OFlags::CREATE) {
+            Err(error) if error.kind == ErrorKind::Unsupported => Ok(Taken::Held),
+            other => other,
+        }
     }
 
     /// Takes the canonical part of `name` where there is one.
     pub(super) fn take_existing(dir: BorrowedFd<'_>, name: &[u8]) -> Result<Option<Taken>> {
         match lock(dir, canonical_name(name), OFlags::empty()) {
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => Ok(None),
             other => other.map(Some),
         }
     }
@@ -85,11 +89,12 @@ impl Part {
                 Err(Errno::EXIST) => continue,
                 other => other?,
             };
-            // Against the sweep. Nobody can hold it yet, and a file system without locks has no sweep either.
-            let _ = fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+            // Against the sweep; nobody else can hold it yet.
+            let is_locked = fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok();
             return Ok(Self {
                 file: fd.into(),
                 name,
+                is_locked,
             });
         }
         Err(ErrorKind::Busy.into())
@@ -110,6 +115,10 @@ impl Part {
         let canonical = canonical_name(target);
         if self.name == canonical {
             return Ok(());
+        }
+        // Where nothing can be locked, two uploads could not be kept from going on with it at once.
+        if !self.is_locked {
+            return Err(ErrorKind::Unsupported.into());
         }
         match fs::renameat_with(dir, &self.name, dir, &canonical, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
@@ -167,6 +176,7 @@ pub(super) fn read_dir(dir: BorrowedFd<'_>) -> Result<fs::Dir> {
     Ok(fs::Dir::new(fs::openat(dir, c".", flags, Mode::empty())?)?)
 }
 
+/// Opens and locks a part. [`ErrorKind::Unsupported`] where the file system has no locks.
 fn lock(dir: BorrowedFd<'_>, name: Vec<u8>, create: OFlags) -> Result<Taken> {
     for _ in 0..MOST_TRIES {
         let fd = match fs::openat(dir, &name, open_flags() | create, private()) {
@@ -179,8 +189,16 @@ fn lock(dir: BorrowedFd<'_>, name: Vec<u8>, create: OFlags) -> Result<Taken> {
         if kind(&stat) != FileType::RegularFile || stat.st_nlink > 1 {
             return Ok(Taken::Held);
         }
-        if fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(Taken::Held);
+        match fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(Taken::Held),
+            // A file system without locks: nothing stays under a name that others would look for.
+            Err(_) => {
+                if !create.is_empty() && size(&stat) == 0 {
+                    let _ = fs::unlinkat(dir, &name, AtFlags::empty());
+                }
+                return Err(ErrorKind::Unsupported.into());
+            }
         }
         // Between open and lock it may have been published, swept or replaced.
         let stat = fs::fstat(&fd)?;
@@ -189,6 +207,7 @@ fn lock(dir: BorrowedFd<'_>, name: Vec<u8>, create: OFlags) -> Result<Taken> {
                 Part {
                     file: fd.into(),
                     name,
+                    is_locked: true,
                 },
                 size(&stat),
             ));

@@ -73,15 +73,14 @@ impl Upload {
             Some(_) if how == Open::CreateNew => Err(ErrorKind::Exists.into()),
             Some(stat) => {
                 only_file(&stat)?;
-                Self::over(place, size(&stat), how, terms)
+                Self::over(place, how, terms)
             }
             None => Self::new(place, how, terms),
         }
     }
 
-    /// An upload that replaces a file of `length` bytes.
-    fn over(place: Place, length: u64, how: Open, terms: Terms) -> Result<Self> {
-        let start = how.start(length)?;
+    /// An upload that replaces a file.
+    fn over(place: Place, how: Open, terms: Terms) -> Result<Self> {
         let dir = place.dir.as_fd();
         // The rename would ask for rights to the directory alone. Opening the file to find out would look to
         // those who watch it as if it had been written.
@@ -94,7 +93,15 @@ impl Upload {
             Err(Errno::NOSYS) => {}
             other => other?,
         }
-        let old = if start == 0 { None } else { Some(open_old(&place)?) };
+        let old = match how {
+            Open::Append | Open::Resume { offset: 1.. } => Some(open_old(&place)?),
+            _ => None,
+        };
+        // The length of the very file that is copied: another upload may have been published since we looked.
+        let length = old
+            .as_ref()
+            .map_or(Ok(0), |old| fs::fstat(old).map(|stat| size(&stat)))?;
+        let start = how.start(length)?;
         let part = match Part::take(dir, &place.name)? {
             Taken::Ours(part, _) => part,
             Taken::Held => Part::unique(dir, &place.name)?,
@@ -154,6 +161,18 @@ impl Upload {
     /// The directory that it goes to.
     pub(super) fn dir(&self) -> BorrowedFd<'_> {
         self.0.dir()
+    }
+
+    /// All bytes so far, read on this very thread.
+    #[cfg(test)]
+    pub(super) fn content_now(&self) -> Bytes {
+        self.0.read(0, usize::MAX).unwrap_or_default()
+    }
+
+    /// Publishes on this very thread.
+    #[cfg(test)]
+    pub(super) fn publish_now(&self) -> Result<()> {
+        self.0.publish(&mut self.0.alone())
     }
 
     async fn on_thread<T: Send + 'static>(

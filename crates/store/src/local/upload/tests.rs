@@ -23,10 +23,6 @@ fn names(dir: &Path) -> usize {
     std::fs::read_dir(dir).unwrap().count()
 }
 
-fn publish(upload: &Upload) -> Result<()> {
-    upload.0.publish(&mut upload.0.alone())
-}
-
 #[test]
 fn an_upload_that_failed_once_is_never_published() {
     let dir = tempfile::tempdir().unwrap();
@@ -35,7 +31,7 @@ fn an_upload_that_failed_once_is_never_published() {
     upload.0.write(0, b"new").unwrap();
     upload.0.failed(ErrorKind::Io.into());
     upload.0.write(3, b" and more").unwrap();
-    assert_eq!(publish(&upload).unwrap_err().kind, ErrorKind::Io);
+    assert_eq!(upload.publish_now().unwrap_err().kind, ErrorKind::Io);
     drop(upload);
     assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"old");
     assert_eq!(names(dir.path()), 1);
@@ -63,7 +59,7 @@ fn a_write_that_the_system_refuses_stops_the_publishing() {
     let upload = open(dir.path(), "f", Open::CreateNew);
     upload.0.write(0, b"some").unwrap();
     assert!(upload.0.write(u64::MAX - 1, b"far").is_err());
-    assert!(publish(&upload).is_err());
+    assert!(upload.publish_now().is_err());
     assert!(!dir.path().join("f").exists());
 }
 
@@ -76,7 +72,22 @@ fn an_existing_files_copy_begins_as_an_empty_part_even_where_an_old_one_lies() {
     std::fs::write(dir.path().join("f"), "abc").unwrap();
     let upload = open(dir.path(), "f", Open::Append);
     upload.0.write(3, b"d").unwrap();
-    publish(&upload).unwrap();
+    upload.publish_now().unwrap();
     assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"abcd");
     assert_eq!(names(dir.path()), 1);
+}
+
+#[test]
+fn the_old_content_is_not_taken_from_behind_a_link_that_was_put_there_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("f"), "old").unwrap();
+    let root = Root::open(dir.path(), Way::Kernel).unwrap();
+    let place = root.target(&VirtualPath::root().resolve(b"f").unwrap()).unwrap();
+    std::fs::remove_file(dir.path().join("f")).unwrap();
+    std::os::unix::fs::symlink("/proc/version", dir.path().join("f")).unwrap();
+    assert!(open_old(&place).is_err());
+    assert_eq!(
+        Upload::open(place, Open::Append, TERMS).err().unwrap().kind,
+        ErrorKind::NotAFile
+    );
 }
