@@ -33,13 +33,14 @@ fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {
 }
 
 fn aria2(site: &Site) -> Command {
+    // When 226 comes in one segment with 150, aria2 stays for its whole timeout before it is content.
     let mut aria2 = site.client("aria2c");
     aria2.args([
         "--no-conf",
         "-q",
         "--file-allocation=none",
         "--max-tries=1",
-        "--timeout=20",
+        "--timeout=5",
         "--no-netrc",
     ]);
     aria2.args([format!("--ftp-user={USER}"), format!("--ftp-passwd={PASSWORD}")]);

@@ -26,10 +26,13 @@ fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {
     let mut ncftp = site.client(program);
     ncftp.args(["-u", USER, "-p", PASSWORD, "-P", &port, "-t", "20"]);
     ncftp.arg(if site.mode == Mode::Port { "-E" } else { "-F" });
+    if program == "ncftpls" {
+        ncftp.arg("-l"); // LIST; without it NLST -CF, which not every server takes
+    }
     let url = format!("ftp://{host}/");
     match errand {
         Errand::List => {
-            ncftp.args(["-l", &url]);
+            ncftp.arg(&url);
         }
         Errand::Get { names, into } => {
             ncftp.args(["-Z", "-V", &host]).arg(into).args(*names);

@@ -53,10 +53,7 @@ fn listens(data_ports: &str, implicit: bool) -> usize {
         "SIGTERM ends it with 0"
     );
     let calls = fs::read_to_string(trace.path()).unwrap();
-    calls
-        .lines()
-        .filter(|line| line.contains("listen(") && line.ends_with("= 0"))
-        .count()
+    calls.lines().filter(|line| line.contains("listen(")).count()
 }
 
 #[test]
