@@ -116,6 +116,7 @@ fn a_part_is_continued_by_appe() {
     let mut client = server.login();
     let mut data = client.begin("STOR new");
     data.write(&whole[..300_000]);
+    data.taken();
     client.hang_up();
     data.cut();
     let length = part(&server, "new");
@@ -131,6 +132,7 @@ fn a_part_is_given_up_by_a_plain_stor_and_by_dele() {
         let mut client = server.login();
         let mut data = client.begin("STOR new");
         data.write(&noise(4, 300_000));
+        data.taken();
         client.hang_up();
         data.cut();
         part(&server, "new");
@@ -167,7 +169,8 @@ fn rest_past_the_part_gets_554() {
     let server = Server::start();
     let mut client = server.login();
     let mut data = client.begin("STOR new");
-    data.write(&noise(6, 10_000));
+    data.write(&noise(6, 600_000));
+    data.taken();
     client.hang_up();
     data.cut();
     let length = part(&server, "new");
@@ -211,6 +214,7 @@ fn an_old_file_survives_every_way_of_being_cut() {
                     client.next(&[426]);
                 }
                 _ => {
+                    data.taken();
                     client.hang_up();
                     data.cut();
                 }
