@@ -20,6 +20,7 @@ use pasarela_session::limits::Admission;
 use pasarela_session::{Account, Session};
 use pasarela_store::{ErrorKind, File, Kind, Open, VirtualPath};
 use pasarela_tls::{ServerTls, Tag};
+use tokio::io::AsyncWriteExt;
 use tracing::{debug, info, warn};
 
 use super::data::DataConnection;
@@ -302,9 +303,9 @@ pub(crate) async fn run(
 ) -> Outcome {
     let Prepared { transfer, what, path } = prepared;
     let mut log = TransferLog::begin(&transfer, &path);
-    let upload = transfer.action.is_upload();
+    let direction = if transfer.action.is_upload() { Direction::Up } else { Direction::Down };
     let moved = async {
-        let mut data = connect(&context, endpoint, transfer.protected, upload).await?;
+        let mut data = connect(&context, endpoint, transfer.protected, direction).await?;
         let session = context.session()?;
         let controls = Controls { pace: session.pace(), stall: context.settings.limits.stall };
         let how = &transfer.representation;
@@ -383,21 +384,17 @@ async fn connect(
     context: &Context,
     endpoint: Option<DataEndpoint>,
     protected: bool,
-    upload: bool,
+    direction: Direction,
 ) -> Result<DataConnection, Refusal> {
     let settings = &context.settings;
-    let direction = if upload { Direction::Up } else { Direction::Down };
     let stream = match endpoint {
         None => return Err(Refusal::NoDataConnection("the endpoint is gone".into())),
-        Some(DataEndpoint::Passive(endpoint)) => {
-            let connection = endpoint.accept(direction).await?;
-            if let (DataConnection::Protected(_, issued), Some(tls), Some(owner)) =
-                (&connection, &settings.tls, context.tag)
-            {
-                tls.admit(*issued, owner);
+        Some(DataEndpoint::Passive(endpoint)) => match (endpoint.accept(direction).await?, &settings.tls, context.tag) {
+            (DataConnection::Protected(stream, issued), Some(tls), Some(owner)) => {
+                return Ok(admit(tls, owner, stream, issued, settings, direction).await);
             }
-            return Ok(connection);
-        }
+            (connection, ..) => return Ok(connection),
+        },
         Some(DataEndpoint::Active(to)) => {
             let patience = settings.limits.data_connection;
             DataConnection::connect(context.local.ip(), to, patience).await.map_err(|error| {
@@ -407,7 +404,7 @@ async fn connect(
     };
     match (&settings.tls, context.tag) {
         _ if !protected => Ok(DataConnection::Plain(stream)),
-        (Some(tls), Some(owner)) => protect(tls, owner, stream, settings).await,
+        (Some(tls), Some(owner)) => protect(tls, owner, stream, settings, direction).await,
         _ => Err(Refusal::DataTls),
     }
 }
@@ -418,6 +415,7 @@ async fn protect(
     owner: Tag,
     stream: tokio::net::TcpStream,
     settings: &Settings,
+    direction: Direction,
 ) -> Result<DataConnection, Refusal> {
     let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_data(stream));
     let accepted = handshake.await.map_err(|_| Refusal::DataTls)?.map_err(|error| {
@@ -434,8 +432,27 @@ async fn protect(
     if !admitted {
         return Err(Refusal::NotResumed);
     }
-    tls.admit(accepted.issued, owner);
-    Ok(DataConnection::Protected(Box::new(accepted.stream), accepted.issued))
+    Ok(admit(tls, owner, Box::new(accepted.stream), accepted.issued, settings, direction).await)
+}
+
+/// The tickets of an admitted data connection prove its session from now on. On uploads they are held back until
+/// everything has come (a client that closes with unread tickets resets the connection and loses the tail),
+/// unless no data connection does without one: clients that use a ticket once would have none for the next.
+async fn admit(
+    tls: &ServerTls,
+    owner: Tag,
+    mut stream: Box<pasarela_tls::Stream>,
+    issued: Tag,
+    settings: &Settings,
+    direction: Direction,
+) -> DataConnection {
+    tls.admit(issued, owner);
+    if direction == Direction::Down || settings.require_resumption == RequireResumption::Always {
+        stream.release_tickets();
+        // If they cannot be sent, no byte of the file can; that is told there.
+        let _ = stream.flush().await;
+    }
+    DataConnection::Protected(stream, issued)
 }
 
 /// Every verb that touches files but is no transfer.

@@ -256,15 +256,17 @@ impl Connection {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// An endpoint is announced before its reply is written: on a short path the answer comes before the write has
+    /// returned.
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if std::mem::take(&mut self.announcing)
             && let (Some(DataEndpoint::Passive(endpoint)), Some(line)) = (&self.kept.endpoint, &self.line)
         {
             endpoint.announced(sockets::least_round_trip(line.tcp()));
         }
-        Ok(())
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         debug!(reply = %bytes[..bytes.len().min(200)].escape_ascii());
         let Some(line) = &mut self.line else { return Err(io::ErrorKind::NotConnected.into()) };
         tokio::time::timeout(REPLY_PATIENCE, line.write_all(bytes)).await?

@@ -190,7 +190,7 @@ impl Board {
         self.settle(now);
     }
 
-    /// The reply that names the endpoint is out; nothing that comes before `round_trip` has passed answers it.
+    /// The reply that names the endpoint goes out now; nothing that comes before `round_trip` has passed answers it.
     pub(crate) fn announced(&mut self, now: Instant, session: SessionId, round_trip: Duration) {
         if let Some(wait) = self.waits.get_mut(&session) {
             wait.answers_from = Some(now + round_trip);

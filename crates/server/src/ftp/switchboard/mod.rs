@@ -63,6 +63,8 @@ pub(crate) struct Expectation {
 struct Place {
     listener: TcpListener,
     port: u16,
+    /// A protected connection here may also be a control connection (implicit TLS).
+    is_control_too: bool,
 }
 
 /// Who waits for which answer.
@@ -70,7 +72,6 @@ struct Place {
 struct Tables {
     arrivals: HashMap<ArrivalId, mpsc::UnboundedSender<Decision>>,
     sessions: HashMap<SessionId, mpsc::UnboundedSender<Word>>,
-    /// Connections that change hands: from the arrival's task to the session.
     next_session: SessionId,
 }
 
@@ -115,7 +116,7 @@ impl Switchboard {
         for (listener, kind) in sockets {
             let port = listener.local_addr()?.port();
             board.add_place(kind);
-            places.push(Place { listener, port });
+            places.push(Place { listener, port, is_control_too: kind == PlaceKind::Control { implicit: true } });
         }
         let state = Mutex::new(State { board, tables: Tables::default() });
         Ok(Arc::new(Self { places, state, timer: Notify::new(), greeter }))
@@ -336,8 +337,14 @@ impl Arrival {
     async fn handshake(mut self, stream: TcpStream) {
         let (tls, patience) = self.switchboard.greeter.tls();
         let Some(tls) = tls else { return self.gone() };
-        let accepted = tokio::time::timeout(patience, tls.accept_either(stream)).await;
-        let accepted = match accepted {
+        let handshake = async {
+            if self.switchboard.places[self.place].is_control_too {
+                tls.accept_either(stream).await
+            } else {
+                tls.accept_data(stream).await
+            }
+        };
+        let accepted = match tokio::time::timeout(patience, handshake).await {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(error)) => {
                 debug!(peer = %self.peer, %error, "handshake");
@@ -395,7 +402,7 @@ impl Endpoint {
         self.port
     }
 
-    /// The reply that names it is out.
+    /// The reply that names it goes out now.
     pub(crate) fn announced(&self, round_trip: Duration) {
         self.switchboard.accept_pending();
         self.switchboard.act(|board, now| board.announced(now, self.session, round_trip));
