@@ -68,6 +68,12 @@ fn every_representation() -> impl Iterator<Item = Representation> {
         })
 }
 
+/// What is left of a text when its lines end in LF.
+fn without_cr_before_lf(text: &[u8]) -> Vec<u8> {
+    let behind = text.iter().skip(1).chain(b" ");
+    text.iter().zip(behind).filter(|(byte, next)| (**byte, **next) != (b'\r', b'\n')).map(|(byte, _)| *byte).collect()
+}
+
 fn image() -> Representation {
     Representation {
         kind: RepresentationType::Image,
@@ -97,12 +103,10 @@ async fn what_is_sent_is_what_is_received_in_every_representation() {
             let (sent, received) = tokio::join!(sending, async {
                 receive(&mut far, &how, &copy, &controls()).await.unwrap()
             });
-            assert_eq!(
-                (sent, received),
-                (content.len() as u64, content.len() as u64),
-                "{how:?}"
-            );
-            assert_eq!(*copy.0.lock().unwrap(), content, "{how:?}");
+            let is_text = how.kind == RepresentationType::Ascii && how.structure == Structure::File;
+            let expected = if is_text { without_cr_before_lf(&content) } else { content.clone() };
+            assert_eq!((sent, received), (content.len() as u64, expected.len() as u64), "{how:?}");
+            assert!(*copy.0.lock().unwrap() == expected, "{how:?}");
         }
     }
 }

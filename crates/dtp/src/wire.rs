@@ -32,7 +32,7 @@ impl Encoder {
         let ascii = how.kind == RepresentationType::Ascii;
         let text = match how.structure {
             Structure::Record => Text::Record(record::Encoder::new(ascii)),
-            Structure::File if ascii => Text::Ascii(ascii::Encoder),
+            Structure::File if ascii => Text::Ascii(ascii::Encoder::default()),
             Structure::File => Text::AsIs,
         };
         let deflate =

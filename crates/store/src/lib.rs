@@ -122,8 +122,9 @@ pub trait File: Send + Sync {
     /// Where an upload's first byte goes: 0, the offset of [`Open::Resume`], or the old end for [`Open::Append`].
     fn start(&self) -> u64;
 
-    /// Puts everything written on stable storage (nothing to do where durability is "fast"), so that what
-    /// remains for [`File::publish`] is short.
+    /// Everything has come: puts it on stable storage (nothing to do where durability is "fast"), so that what
+    /// remains for [`File::publish`] is short. Of an upload that is dropped from here on, the part that is kept
+    /// lacks its last byte: a client that compares lengths must never take a part for the whole.
     async fn prepare(&self) -> Result<()>;
 
     /// Makes the upload stand under its name, durably: rename, then the directory. A second call does nothing.

@@ -328,8 +328,8 @@ impl ServerPi {
     fn hear_during_transfer(&mut self, now: Instant, line: Result<Command, BadLine>) {
         match line {
             Ok(Command::Abor) => self.abort(),
-            Ok(Command::Stat(None)) => self.status_of_session(now),
-            Ok(Command::Noop) if self.queue.is_empty() => self.reply(replies::NOOP),
+            Ok(Command::Stat(None)) if self.is_transferring() => self.status_of_session(now),
+            Ok(Command::Noop) if self.is_transferring() && self.queue.is_empty() => self.reply(replies::NOOP),
             line => {
                 self.quit_queued |= line == Ok(Command::Quit);
                 self.queue.push_back(line);

@@ -59,8 +59,6 @@ pub(crate) enum Keep {
     Endpoint(DataEndpoint),
     /// What the next [`Ask::Run`] runs.
     Prepared(Box<Prepared>),
-    /// The size that was told of an unpublished part.
-    PartTold(VirtualPath, u64),
     /// The rest of a listing over the control connection.
     Listing(Box<Lines>),
 }
@@ -202,9 +200,8 @@ pub(crate) async fn open(
     context: Context,
     slip: Pending<Result<Opened, Refusal>>,
     transfer: Transfer,
-    part_told: Option<(VirtualPath, u64)>,
 ) -> Outcome {
-    match open_transfer(&context, &transfer, part_told).await {
+    match open_transfer(&context, &transfer).await {
         Ok((what, opened, path)) => {
             let prepared = Box::new(Prepared { transfer, what, path });
             Outcome::Answer(slip.answer(Ok(opened)), Keep::Prepared(prepared))
@@ -219,7 +216,6 @@ pub(crate) async fn open(
 async fn open_transfer(
     context: &Context,
     transfer: &Transfer,
-    part_told: Option<(VirtualPath, u64)>,
 ) -> Result<(What, Opened, Vec<u8>), Refusal> {
     let session = context.session()?;
     let open_file = async |path: &VirtualPath, how| session.open(path, how).await.map_err(|e| refusal::of_session(&e));
@@ -244,14 +240,7 @@ async fn open_transfer(
         }
         Action::Append { path, announced } => {
             let path = context.resolve(path)?;
-            // A client that has asked for the size continues where it was told that the part ends.
-            let how = match part_told {
-                Some((told, offset)) if told == path && matches!(session.part(&path).await, Ok(Some(_))) => {
-                    Open::Resume { offset }
-                }
-                _ => Open::Append,
-            };
-            let file = open_file(&path, how).await?;
+            let file = open_file(&path, Open::Append).await?;
             Ok((What::Upload(file, *announced), Opened::default(), path.to_bytes()))
         }
         Action::StoreUnique { path, announced } => {
@@ -498,7 +487,7 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             session.rename(&from, &to).await.map_err(of_session)?;
             FileAnswer::Done
         }
-        FileOp::Size { path, ascii } => return size(session, context.resolve(path)?, *ascii).await,
+        FileOp::Size { path, ascii } => size(session, &context.resolve(path)?, *ascii).await?,
         FileOp::Modified(path) => {
             let found = session.stat(&context.resolve(path)?).await.map_err(of_session)?;
             if found.kind != Kind::File {
@@ -578,18 +567,14 @@ async fn change_directory(session: &Session, path: VirtualPath) -> Result<(FileA
     Ok((FileAnswer::At(path.to_bytes()), Keep::Directory(path)))
 }
 
-/// RFC 3659 §4. Of an upload that was cut, the size of its part less one byte: a client that compares sizes must
-/// never take a part for the whole, and the byte it sends again is the same one.
-async fn size(session: &Session, path: VirtualPath, is_ascii: bool) -> Result<(FileAnswer, Keep), Refusal> {
-    let found = match session.stat(&path).await {
+/// RFC 3659 §4. Of an upload that was cut it is the size of the part, from which the client can go on.
+async fn size(session: &Session, path: &VirtualPath, is_ascii: bool) -> Result<FileAnswer, Refusal> {
+    let found = match session.stat(path).await {
         Ok(found) => found,
         Err(error) => {
             let refused = refusal::of_session(&error);
-            return match session.part(&path).await {
-                Ok(Some(length)) if refused == Refusal::NotFound && !is_ascii => {
-                    let told = length.saturating_sub(1);
-                    Ok((FileAnswer::Number(told), Keep::PartTold(path, told)))
-                }
+            return match session.part(path).await {
+                Ok(Some(length)) if refused == Refusal::NotFound && !is_ascii => Ok(FileAnswer::Number(length)),
                 _ => Err(refused),
             };
         }
@@ -598,20 +583,21 @@ async fn size(session: &Session, path: VirtualPath, is_ascii: bool) -> Result<(F
         return Err(Refusal::NotAFile);
     }
     if !is_ascii {
-        return Ok((FileAnswer::Number(found.size), Keep::Nothing));
+        return Ok(FileAnswer::Number(found.size));
     }
     if found.size > MAX_COUNTED {
         return Err(Refusal::TooLargeForAscii);
     }
-    let file = session.open(&path, Open::Read).await.map_err(|error| refusal::of_session(&error))?;
+    let file = session.open(path, Open::Read).await.map_err(|error| refusal::of_session(&error))?;
     let (mut at, mut count) = (0, 0);
+    let mut counter = ascii::Counter::default();
     loop {
         let block = file.read_at(at, pasarela_dtp::BLOCK).await.map_err(|error| refusal::of_store(&error))?;
         if block.is_empty() {
-            return Ok((FileAnswer::Number(count), Keep::Nothing));
+            return Ok(FileAnswer::Number(count));
         }
         at += block.len() as u64;
-        count += ascii::encoded_len(&block);
+        count += counter.encoded_len(&block);
     }
 }
 
@@ -691,7 +677,7 @@ impl Context {
                 let keep = Keep::Endpoint(DataEndpoint::Active(address));
                 Box::pin(std::future::ready(Outcome::Answer(slip.answer(Ok(())), keep)))
             }
-            Ask::Open(slip, transfer) => Box::pin(open(context, slip, transfer, kept.part_told.clone())),
+            Ask::Open(slip, transfer) => Box::pin(open(context, slip, transfer)),
             Ask::Run(slip) => match kept.prepared.take() {
                 Some(prepared) => Box::pin(run(context, slip, *prepared, kept.endpoint.take())),
                 None => {
@@ -711,6 +697,5 @@ impl Context {
 pub(crate) struct Kept {
     pub(crate) endpoint: Option<DataEndpoint>,
     pub(crate) prepared: Option<Box<Prepared>>,
-    pub(crate) part_told: Option<(VirtualPath, u64)>,
     pub(crate) listing: Option<Box<Lines>>,
 }

@@ -10,7 +10,8 @@ use pasarela_session::Session;
 use pasarela_session::limits::Turned;
 use pasarela_store::VirtualPath;
 use pasarela_tls::{Stream, Tag};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tracing::{Instrument, debug, info, info_span};
 
@@ -41,7 +42,11 @@ impl Line {
 
     async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(stream) => stream.read(buffer).await,
+            // Not `AsyncRead`: a read that ends at the urgent mark is short although more is there, which tokio
+            // takes for a drained socket.
+            Self::Plain(stream) => {
+                stream.async_io(Interest::READABLE, || Ok(recv(&*stream, &mut *buffer, RecvFlags::empty())?.0)).await
+            }
             Self::Protected(stream) => stream.read(buffer).await,
         }
     }
@@ -290,7 +295,6 @@ impl Connection {
                 self.announcing = true;
             }
             Keep::Prepared(prepared) => self.kept.prepared = Some(prepared),
-            Keep::PartTold(path, length) => self.kept.part_told = Some((path, length)),
             Keep::Listing(lines) => self.kept.listing = Some(lines),
         }
         if std::mem::take(&mut self.opening)

@@ -343,6 +343,9 @@ impl Drop for Inner {
         if self.is_worth_keeping(length) {
             if state == State::Prepared {
                 self.hide();
+                // Everything had come, so it may be as long as the whole: a client that compares lengths must
+                // never take a part for it.
+                let _ = fs::ftruncate(&self.part.file, length - 1);
             }
             if self.part.keep_as_canonical(self.dir(), &self.place.name).is_ok() {
                 return;

@@ -22,6 +22,8 @@ pub(super) struct Upload {
 struct State {
     /// The part may still reach past `start`: it is cut with the first byte.
     uncut: bool,
+    /// Everything has come.
+    prepared: bool,
     published: bool,
     failure: Option<ErrorKind>,
 }
@@ -36,6 +38,7 @@ impl Upload {
     ) -> Self {
         let state = Mutex::new(State {
             uncut: true,
+            prepared: false,
             published: false,
             failure: None,
         });
@@ -113,10 +116,9 @@ impl File for Upload {
     }
 
     async fn prepare(&self) -> Result<()> {
-        match lock(&self.state).failure {
-            Some(kind) => Err(kind.into()),
-            None => Ok(()),
-        }
+        let mut state = lock(&self.state);
+        state.prepared = state.failure.is_none();
+        state.failure.map_or(Ok(()), |kind| Err(kind.into()))
     }
 
     async fn publish(&self) -> Result<()> {
@@ -159,6 +161,9 @@ impl Drop for Upload {
             && state.failure.is_none()
             && !lock(&self.part).is_empty()
             && matches!(tree.find(&self.path), Ok(None));
+        if is_kept && state.prepared {
+            lock(&self.part).pop();
+        }
         match tree.parts.get(&self.path) {
             Some(there) if Arc::ptr_eq(there, &self.part) && is_kept => {}
             Some(there) if Arc::ptr_eq(there, &self.part) => {

@@ -4,7 +4,8 @@
 //! *arrival*. The rules, and where they come from:
 //!
 //! - One outstanding wait per peer address and place; further ones queue briefly. So an arrival that carries no
-//!   proof can mean one session only.
+//!   proof can mean one session only. (Sessions that use TLS share a place after a moment: their proofs tell them
+//!   apart, and an arrival without proof that could mean two of them is not taken for either.)
 //! - A TLS ticket names its session, wherever it comes from.
 //! - An arrival that is younger than the round trip of the reply that invited it is not its answer.
 //! - On a control port everybody else is greeted at once; who might be the answer is held for a bounded time.
@@ -34,8 +35,11 @@ const HOLD: Duration = Duration::from_secs(2);
 const HOLD_STRANGER: Duration = Duration::from_millis(250);
 /// How long a second candidate is waited for when the first one came only after the transfer command.
 const GUARD: Duration = Duration::from_millis(20);
-/// How long a wait stays open after an arrival that should have proved itself and did not.
+/// How long a wait stays open after an arrival that should have proved itself and did not, or that broke.
 const GRACE: Duration = Duration::from_millis(500);
+/// How long a request queues at most, and after which time protected ones of one peer share a place.
+const QUEUE: Duration = Duration::from_secs(5);
+const SHARE_AFTER: Duration = Duration::from_secs(1);
 /// Arrivals held at once, in all and of one peer.
 const MAX_HELD: usize = 1024;
 const MAX_HELD_OF_PEER: usize = 64;
@@ -119,6 +123,8 @@ pub(crate) enum Why {
     Ambiguous,
     /// Who came did not resume the session.
     NotResumed,
+    /// Who came did not get through the handshake, or broke off.
+    Broke,
 }
 
 #[derive(Debug)]
@@ -129,7 +135,8 @@ struct Wait {
     /// From when on an arrival can be the answer; `None` before the reply is out.
     answers_from: Option<Instant>,
     command: Option<(Instant, Direction)>,
-    unproved_since: Option<Instant>,
+    /// Since when somebody has come in vain, and why in vain.
+    failed: Option<(Instant, Why)>,
     /// Its transfer command failed; it gives way to anybody.
     idle: bool,
 }
@@ -254,7 +261,7 @@ impl Board {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
             (Nature::Silent, Shown::Bytes) => Nature::Spoke,
             (Nature::Silent, Shown::End) => Nature::Ended,
-            (Nature::Proved { owner, offered, .. }, _) => Nature::Proved { owner, offered, spoke: true },
+            (Nature::Proved { owner, offered, .. }, Shown::Bytes) => Nature::Proved { owner, offered, spoke: true },
             (nature, _) => nature,
         };
         if arrival.nature == Nature::Handshaking {
@@ -277,10 +284,22 @@ impl Board {
         self.settle(now);
     }
 
-    /// An arrival is gone.
+    /// An arrival has broken off, in its handshake or before.
     pub(crate) fn gone(&mut self, now: Instant, id: ArrivalId) {
-        self.remove(id);
+        if let Some(arrival) = self.remove(id) {
+            let sessions: Vec<SessionId> =
+                self.waits.iter().filter(|(_, wait)| self.may_answer(wait, &arrival)).map(|(id, _)| *id).collect();
+            if let [session] = sessions[..] {
+                self.fail(now, session, Why::Broke);
+            }
+        }
         self.settle(now);
+    }
+
+    fn fail(&mut self, now: Instant, session: SessionId, why: Why) {
+        if let Some(wait) = self.waits.get_mut(&session) {
+            wait.failed.get_or_insert((now, why));
+        }
     }
 
     /// Time has passed.
@@ -290,13 +309,16 @@ impl Board {
 
     /// When [`Board::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let queued = self.queue.iter().map(|(since, _)| *since + self.patience);
+        let queued = self.queue.iter().flat_map(|(since, request)| {
+            let share = request.protected.then_some(*since + SHARE_AFTER);
+            share.into_iter().chain([*since + QUEUE.min(self.patience)])
+        });
         let contested = !self.queue.is_empty();
         let waits = self.waits.values().flat_map(|wait| {
             let came = wait.command.map(|(at, _)| at + self.patience);
             let lapses = (contested && wait.command.is_none()).then_some(wait.granted + self.patience);
-            let unproved = wait.unproved_since.map(|since| since + GRACE);
-            [came, lapses, unproved].into_iter().flatten()
+            let failed = wait.command.zip(wait.failed).map(|((at, _), (since, _))| since.max(at) + GRACE);
+            [came, lapses, failed].into_iter().flatten()
         });
         let arrivals = self.arrivals.values().filter_map(|arrival| self.hold_ends(arrival));
         let guards = self.waits.values().filter_map(|wait| self.guard_ends(wait));
@@ -386,16 +408,15 @@ impl Board {
     fn grant(&mut self, now: Instant) {
         let mut still_queued = VecDeque::new();
         while let Some((since, request)) = self.queue.pop_front() {
-            let free: Vec<PlaceId> = request
-                .places
-                .iter()
-                .copied()
-                .filter(|place| {
-                    !self.waits.values().any(|wait| wait.place == *place && wait.request.peer == request.peer)
+            let shares = request.protected && now >= since + SHARE_AFTER;
+            let is_free = |place: &PlaceId| {
+                !self.waits.values().any(|wait| {
+                    wait.place == *place && wait.request.peer == request.peer && !(shares && wait.request.protected)
                 })
-                .collect();
+            };
+            let free: Vec<PlaceId> = request.places.iter().copied().filter(is_free).collect();
             if free.is_empty() {
-                if now >= since + self.patience {
+                if now >= since + QUEUE.min(self.patience) {
                     self.verdicts.push_back(Verdict::Refuse(request.session, Why::Full));
                 } else {
                     still_queued.push_back((since, request));
@@ -404,15 +425,8 @@ impl Board {
             }
             let place = free[self.roll(free.len())];
             self.verdicts.push_back(Verdict::Grant(request.session, place));
-            let wait = Wait {
-                place,
-                granted: now,
-                answers_from: None,
-                command: None,
-                unproved_since: None,
-                idle: false,
-                request,
-            };
+            let wait =
+                Wait { place, granted: now, answers_from: None, command: None, failed: None, idle: false, request };
             self.waits.insert(wait.request.session, wait);
         }
         self.queue = still_queued;
@@ -441,9 +455,7 @@ impl Board {
                     for id in ids {
                         self.decide(id, Verdict::Drop(id, "the TLS session is not this session's"));
                     }
-                    if let Some(wait) = self.waits.get_mut(&session) {
-                        wait.unproved_since.get_or_insert(now);
-                    }
+                    self.fail(now, session, Why::NotResumed);
                 }
                 Outcome::Ambiguous => {
                     self.waits.remove(&session);
@@ -461,12 +473,16 @@ impl Board {
         let either = self.places[wait.place] == (PlaceKind::Control { implicit: true });
         for (id, arrival) in &self.arrivals {
             let Nature::Proved { owner, offered, spoke } = arrival.nature else { continue };
-            if owner.is_some() && owner == wait.request.tag {
+            let is_later = wait.answers_from.is_some_and(|from| arrival.at >= from);
+            if owner.is_some() && owner == wait.request.tag && is_later {
                 tagged.push((*id, spoke));
-            } else if owner.is_none() && self.may_answer(wait, arrival) {
+            } else if self.may_answer(wait, arrival) && self.means_one_wait(arrival) {
+                let is_foreign = owner.is_some();
                 match wait.request.require {
+                    // On an implicit port it is another control connection, more likely than not.
+                    _ if is_foreign && (either || self.waits.values().any(|w| w.request.tag == owner)) => {}
                     RequireResumption::Always => unproved.push(*id),
-                    RequireResumption::WhenOffered if offered => unproved.push(*id),
+                    RequireResumption::WhenOffered if offered || is_foreign => unproved.push(*id),
                     _ => untagged.push((*id, spoke)),
                 }
             }
@@ -492,10 +508,19 @@ impl Board {
         }
     }
 
+    /// Whether an arrival without proof leaves no doubt whose it is.
+    fn means_one_wait(&self, arrival: &Arrival) -> bool {
+        self.waits.values().filter(|wait| wait.request.protected && self.may_answer(wait, arrival)).count() == 1
+    }
+
     /// Plain FTP: the only one, once the transfer command is given; of several, the one that uploads.
     fn plain_answer(&self, now: Instant, wait: &Wait) -> Outcome {
         let Some((commanded, direction)) = wait.command else { return Outcome::Nothing };
-        let candidates: Vec<(ArrivalId, &Arrival)> = self.plain_candidates(wait).collect();
+        let mut candidates: Vec<(ArrivalId, &Arrival)> = self.plain_candidates(wait).collect();
+        if candidates.len() > 1 && direction == Direction::Down {
+            // Who has closed its side already is less likely to want anything.
+            candidates.retain(|(_, arrival)| arrival.nature != Nature::Ended);
+        }
         match &candidates[..] {
             [] => Outcome::Nothing,
             [(id, arrival)] => {
@@ -519,9 +544,9 @@ impl Board {
         let uploads = matches!(wait.command, Some((_, Direction::Up)));
         self.arrivals.iter().map(|(id, arrival)| (*id, arrival)).filter(move |(_, arrival)| {
             let fits = match arrival.nature {
-                Nature::Silent => true,
-                // It said something, or has nothing to say and said that: an upload, not a download.
-                Nature::Spoke | Nature::Ended => uploads,
+                // A client may close its side of a download at once.
+                Nature::Silent | Nature::Ended => true,
+                Nature::Spoke => uploads,
                 _ => false,
             };
             fits && self.may_answer(wait, arrival)
@@ -556,10 +581,9 @@ impl Board {
             .iter()
             .filter_map(|(session, wait)| {
                 let (commanded, _) = wait.command?;
-                if wait.unproved_since.is_some_and(|since| now >= since.max(commanded) + GRACE) {
-                    Some((*session, Why::NotResumed))
-                } else {
-                    (now >= commanded + self.patience).then_some((*session, Why::NobodyCame))
+                match wait.failed {
+                    Some((since, why)) if now >= since.max(commanded) + GRACE => Some((*session, why)),
+                    _ => (now >= commanded + self.patience).then_some((*session, Why::NobodyCame)),
                 }
             })
             .collect();

@@ -444,5 +444,6 @@ fn refusal(why: Why) -> Refusal {
         Why::NobodyCame => missing("nobody connected in time"),
         Why::Ambiguous => missing("two connections came and nothing tells them apart; use TLS or try again"),
         Why::NotResumed => Refusal::NotResumed,
+        Why::Broke => Refusal::ConnectionBroken,
     }
 }
