@@ -48,7 +48,10 @@ pub(crate) fn is_open(stream: &TcpStream) -> bool {
     }
 }
 
-/// The least round trip that TCP has seen on this connection; zero where the system does not say.
+/// On shorter paths than this the scheduler decides what comes first, not the network.
+const SHORT_PATH: Duration = Duration::from_millis(2);
+
+/// The least round trip that TCP has seen on this connection; zero where it is short or the system does not say.
 #[allow(unsafe_code, reason = "TCP_INFO has no safe wrapper; this is the one place")]
 pub(crate) fn least_round_trip(stream: &TcpStream) -> Duration {
     /// Where Linux keeps `tcpi_min_rtt` (microseconds) in `struct tcp_info`; stable, as it is user space ABI.
@@ -70,8 +73,9 @@ pub(crate) fn least_round_trip(stream: &TcpStream) -> Duration {
         return Duration::ZERO;
     }
     let micros = u32::from_ne_bytes([info[MIN_RTT], info[MIN_RTT + 1], info[MIN_RTT + 2], info[MIN_RTT + 3]]);
+    let round_trip = Duration::from_micros(micros.into());
     // All ones: no sample yet.
-    if micros == u32::MAX { Duration::ZERO } else { Duration::from_micros(micros.into()) }
+    if micros == u32::MAX || round_trip < SHORT_PATH { Duration::ZERO } else { round_trip }
 }
 
 /// A listening socket; `[::]` takes IPv4 too.

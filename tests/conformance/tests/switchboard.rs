@@ -109,33 +109,21 @@ fn many_strangers_do_not_keep_the_owner_out() {
 fn two_sessions_of_one_address_each_get_their_own() {
     for ports in ["auto", "control"] {
         let server = Setup::new().tls("optional").ports(ports).start();
-        let contents = [noise(1, 100_000), noise(2, 100_000)];
-        server.put("a", &contents[0]);
-        server.put("b", &contents[1]);
         for version in VERSIONS {
-            let (mut one, mut two) = (server.login_tls(version), server.login_tls(version));
-            for round in 0..20 {
-                // Both have asked, both have connected, before either is served; the later one first.
-                let (to_one, to_two) = (one.epsv(), two.epsv());
-                let socket_two = two.connect(to_two);
-                let socket_one = one.connect(to_one);
-                two.send("RETR b");
-                one.send("RETR a");
-                let data = Data::start(socket_two, two.data_tls.as_ref()).unwrap();
-                two.next(&[125, 150]);
-                assert!(
-                    data.read_all() == contents[1],
-                    "{ports} {version:?}, round {round}"
-                );
-                two.next(&[226]);
-                let data = Data::start(socket_one, one.data_tls.as_ref()).unwrap();
-                one.next(&[125, 150]);
-                assert!(
-                    data.read_all() == contents[0],
-                    "{ports} {version:?}, round {round}"
-                );
-                one.next(&[226]);
-            }
+            std::thread::scope(|scope| {
+                for (name, seed) in [("a", 1), ("b", 2)] {
+                    let server = &server;
+                    scope.spawn(move || {
+                        let content = noise(seed, 100_000);
+                        server.put(name, &content);
+                        let mut client = server.login_tls(version);
+                        for round in 0..20 {
+                            let got = client.receive(&format!("RETR {name}"));
+                            assert!(got == content, "{ports} {version:?}, round {round}");
+                        }
+                    });
+                }
+            });
         }
     }
 }

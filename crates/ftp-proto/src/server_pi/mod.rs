@@ -181,7 +181,8 @@ impl ServerPi {
     /// stands behind it; commands that came before the end are still carried out.
     pub fn handle_end_of_input(&mut self, now: Instant) {
         self.input_ended = true;
-        if self.is_transferring() && !self.quit_queued {
+        let is_long = self.is_transferring() || matches!(self.waiting, Some(Waiting::File(FileOp::Hash { .. })));
+        if is_long && !self.quit_queued {
             self.out.push_back(Output::Abort);
             self.close();
         }
@@ -280,15 +281,10 @@ impl ServerPi {
         self.quit_queued
     }
 
-    /// What can be dropped by ABOR: a transfer, or the computation of a checksum.
-    fn is_abortable(&self) -> bool {
-        self.is_transferring() || matches!(self.waiting, Some(Waiting::File(FileOp::Hash { .. })))
-    }
-
     fn advance(&mut self, now: Instant) {
         while !self.closed {
             if self.waiting.is_some() {
-                if !self.is_abortable() || self.queue.len() >= MAX_QUEUED {
+                if !self.is_transferring() || self.queue.len() >= MAX_QUEUED {
                     return;
                 }
                 let Some(line) = self.next_line() else { return };
@@ -328,8 +324,8 @@ impl ServerPi {
     fn hear_during_transfer(&mut self, now: Instant, line: Result<Command, BadLine>) {
         match line {
             Ok(Command::Abor) => self.abort(),
-            Ok(Command::Stat(None)) if self.is_transferring() => self.status_of_session(now),
-            Ok(Command::Noop) if self.is_transferring() && self.queue.is_empty() => self.reply(replies::NOOP),
+            Ok(Command::Stat(None)) => self.status_of_session(now),
+            Ok(Command::Noop) if self.queue.is_empty() => self.reply(replies::NOOP),
             line => {
                 self.quit_queued |= line == Ok(Command::Quit);
                 self.queue.push_back(line);

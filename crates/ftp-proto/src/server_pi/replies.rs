@@ -228,7 +228,7 @@ pub(super) fn transfer_refused(transfer: &Transfer, refusal: &Refusal) -> Reply 
     match (refusal, &transfer.action) {
         // RFC 3659 §7.2.1: not a directory.
         (Refusal::NotADirectory, Action::ListFacts { .. }) => Reply::new(501, "Not a directory."),
-        (Refusal::PastEnd, _) => Reply::new(554, "That offset lies past the end of the file."),
+        (Refusal::NoDataConnection(_) | Refusal::Unreachable(_), _) => transfer_failed(refusal),
         _ => file_refused(refusal),
     }
 }

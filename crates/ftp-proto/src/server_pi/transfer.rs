@@ -323,7 +323,7 @@ impl ServerPi {
         }
     }
 
-    /// ABOR while a transfer (or what counts as one) is open: RFC 959 §4.1.3, 426 for it and 226 for ABOR.
+    /// ABOR while a transfer is open: RFC 959 §4.1.3, 426 for it and 226 for ABOR.
     pub(super) fn abort(&mut self) {
         self.slips.void();
         self.out.push_back(Output::Abort);

@@ -57,6 +57,8 @@ pub(crate) enum Keep {
     Directory(VirtualPath),
     /// Where the next data connection comes from.
     Endpoint(DataEndpoint),
+    /// The endpoint of a transfer that was refused: the client may name another file.
+    Returned(Option<DataEndpoint>),
     /// What the next [`Ask::Run`] runs.
     Prepared(Box<Prepared>),
     /// The rest of a listing over the control connection.
@@ -76,6 +78,7 @@ pub(crate) struct Prepared {
     transfer: Transfer,
     what: What,
     path: Vec<u8>,
+    endpoint: Option<DataEndpoint>,
 }
 
 enum What {
@@ -200,17 +203,42 @@ pub(crate) async fn open(
     context: Context,
     slip: Pending<Result<Opened, Refusal>>,
     transfer: Transfer,
+    mut endpoint: Option<DataEndpoint>,
 ) -> Outcome {
-    match open_transfer(&context, &transfer).await {
-        Ok((what, opened, path)) => {
-            let prepared = Box::new(Prepared { transfer, what, path });
-            Outcome::Answer(slip.answer(Ok(opened)), Keep::Prepared(prepared))
-        }
+    let verb = transfer.action.verb();
+    let refused = match open_transfer(&context, &transfer).await {
+        Ok((what, opened, path)) => match commanded(&mut endpoint, &transfer) {
+            Ok(()) => {
+                let prepared = Box::new(Prepared { transfer, what, path, endpoint });
+                return Outcome::Answer(slip.answer(Ok(opened)), Keep::Prepared(prepared));
+            }
+            Err(refused) => {
+                endpoint = None;
+                info!(verb, ?refused, "transfer refused");
+                refused
+            }
+        },
         Err(refused) => {
-            debug!(verb = transfer.action.verb(), ?refused, "transfer refused");
-            Outcome::Answer(slip.answer(Err(refused)), Keep::Nothing)
+            if let Some(DataEndpoint::Passive(endpoint)) = &endpoint {
+                endpoint.idle();
+            }
+            debug!(verb, ?refused, "transfer refused");
+            refused
         }
+    };
+    Outcome::Answer(slip.answer(Err(refused)), Keep::Returned(endpoint))
+}
+
+fn commanded(endpoint: &mut Option<DataEndpoint>, transfer: &Transfer) -> Result<(), Refusal> {
+    match endpoint {
+        Some(DataEndpoint::Passive(endpoint)) => endpoint.command(direction(transfer)),
+        Some(DataEndpoint::Active(_)) => Ok(()),
+        None => Err(Refusal::NoDataConnection("the endpoint is gone; ask for another one".into())),
     }
+}
+
+fn direction(transfer: &Transfer) -> Direction {
+    if transfer.action.is_upload() { Direction::Up } else { Direction::Down }
 }
 
 async fn open_transfer(
@@ -288,11 +316,10 @@ pub(crate) async fn run(
     context: Context,
     slip: Pending<Result<Done, Refusal>>,
     prepared: Prepared,
-    endpoint: Option<DataEndpoint>,
 ) -> Outcome {
-    let Prepared { transfer, what, path } = prepared;
+    let Prepared { transfer, what, path, endpoint } = prepared;
     let mut log = TransferLog::begin(&transfer, &path);
-    let direction = if transfer.action.is_upload() { Direction::Up } else { Direction::Down };
+    let direction = direction(&transfer);
     let moved = async {
         let mut data = connect(&context, endpoint, transfer.protected, direction).await?;
         let session = context.session()?;
@@ -378,7 +405,7 @@ async fn connect(
     let settings = &context.settings;
     let stream = match endpoint {
         None => return Err(Refusal::NoDataConnection("the endpoint is gone".into())),
-        Some(DataEndpoint::Passive(endpoint)) => match (endpoint.accept(direction).await?, &settings.tls, context.tag) {
+        Some(DataEndpoint::Passive(endpoint)) => match (endpoint.accept().await?, &settings.tls, context.tag) {
             (DataConnection::Protected(stream, issued), Some(tls), Some(owner)) => {
                 return Ok(admit(tls, owner, stream, issued, settings, direction).await);
             }
@@ -415,7 +442,7 @@ async fn protect(
     let admitted = proved
         || match settings.require_resumption {
             RequireResumption::Never => true,
-            RequireResumption::WhenOffered => !accepted.offered,
+            RequireResumption::WhenOffered => accepted.resumed.is_none(),
             RequireResumption::Always => false,
         };
     if !admitted {
@@ -677,9 +704,9 @@ impl Context {
                 let keep = Keep::Endpoint(DataEndpoint::Active(address));
                 Box::pin(std::future::ready(Outcome::Answer(slip.answer(Ok(())), keep)))
             }
-            Ask::Open(slip, transfer) => Box::pin(open(context, slip, transfer)),
+            Ask::Open(slip, transfer) => Box::pin(open(context, slip, transfer, kept.endpoint.take())),
             Ask::Run(slip) => match kept.prepared.take() {
-                Some(prepared) => Box::pin(run(context, slip, *prepared, kept.endpoint.take())),
+                Some(prepared) => Box::pin(run(context, slip, *prepared)),
                 None => {
                     let answered = slip.answer(Err(Refusal::Local));
                     Box::pin(std::future::ready(Outcome::Answer(answered, Keep::Nothing)))

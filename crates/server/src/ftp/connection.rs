@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::server_pi::{Ask, Output, Pending, Profile, Refusal, ServerPi, TlsPolicy};
-use pasarela_session::Session;
+use pasarela_session::{Account, Session};
 use pasarela_session::limits::Turned;
 use pasarela_store::VirtualPath;
 use pasarela_tls::{Stream, Tag};
@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
-use super::switchboard::{Control, PlaceId};
+use super::switchboard::{Control, PlaceId, Visitor};
 use crate::config::TlsMode;
 use crate::service::Service;
 use crate::sockets;
@@ -143,7 +143,6 @@ async fn admitted(
         context,
         chore: None,
         kept: Kept::default(),
-        opening: false,
         announcing: false,
         closing: false,
     };
@@ -172,8 +171,6 @@ struct Connection {
     context: Context,
     chore: Option<Chore>,
     kept: Kept,
-    /// The chore under way opens a transfer.
-    opening: bool,
     /// The endpoint that is kept has not been told to the client yet.
     announcing: bool,
     closing: bool,
@@ -242,10 +239,7 @@ impl Connection {
             match output {
                 Output::Send(bytes) => self.send(&bytes).await?,
                 Output::Ask(Ask::StartTls(slip)) => self.start_tls(slip).await,
-                Output::Ask(ask) => {
-                    self.opening = matches!(ask, Ask::Open(..));
-                    self.chore = self.context.start(ask, &mut self.kept);
-                }
+                Output::Ask(ask) => self.chore = self.context.start(ask, &mut self.kept),
                 Output::Abort => {
                     self.chore = None;
                     self.kept.prepared = None;
@@ -282,26 +276,17 @@ impl Connection {
             Outcome::Answer(answered, keep) => (answered, keep),
             Outcome::Publish(publish) => return self.publish(now, publish),
         };
-        let opened = matches!(keep, Keep::Prepared(_));
         match keep {
             Keep::Nothing => {}
-            Keep::Login(account) => {
-                self.context.service.forget_unauthenticated(self.id);
-                self.context.session = Some(Session::new(account, Default::default()));
-            }
+            Keep::Login(account) => self.log_in(account),
             Keep::Directory(path) => self.context.cwd = path,
             Keep::Endpoint(endpoint) => {
                 self.kept.endpoint = Some(endpoint);
                 self.announcing = true;
             }
+            Keep::Returned(endpoint) => self.kept.endpoint = endpoint,
             Keep::Prepared(prepared) => self.kept.prepared = Some(prepared),
             Keep::Listing(lines) => self.kept.listing = Some(lines),
-        }
-        if std::mem::take(&mut self.opening)
-            && !opened
-            && let Some(DataEndpoint::Passive(endpoint)) = &self.kept.endpoint
-        {
-            endpoint.idle();
         }
         self.pi.handle_answer(now, answered);
     }
@@ -349,7 +334,17 @@ impl Connection {
         }
     }
 
+    fn log_in(&mut self, account: Arc<Account>) {
+        self.context.service.forget_unauthenticated(self.id);
+        if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
+            let visitor = Visitor { peer: self.context.peer.ip(), account: account.name.clone() };
+            switchboard.introduce(tag, visitor);
+        }
+        self.context.session = Some(Session::new(account, Default::default()));
+    }
+
     fn log_out(&mut self) {
+        self.dismiss();
         self.context.session = None;
         self.context.cwd = VirtualPath::root();
         self.kept = Kept::default();
@@ -357,8 +352,18 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// The TLS session proves nobody any more.
+    fn dismiss(&self) {
+        if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
+            switchboard.dismiss(tag);
+        }
+    }
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.dismiss();
         self.context.service.forget_unauthenticated(self.id);
         if let (Some(tls), Some(tag)) = (&self.context.settings.tls, self.context.tag) {
             tls.retire(tag);

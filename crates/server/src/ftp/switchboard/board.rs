@@ -3,11 +3,13 @@
 //! A session that expects a data connection *waits* on a place (a listening port). What connects to a place is an
 //! *arrival*. The rules, and where they come from:
 //!
-//! - One outstanding wait per peer address and place; further ones queue briefly. So an arrival that carries no
-//!   proof can mean one session only. (Sessions that use TLS share a place after a moment: their proofs tell them
-//!   apart, and an arrival without proof that could mean two of them is not taken for either.)
-//! - A TLS ticket names its session, wherever it comes from.
+//! - One outstanding wait per peer address and place; further ones queue briefly. So an arrival can mean one
+//!   session only, whatever else it shows.
+//! - A TLS ticket proves whose an arrival is, wherever it comes from. It proves the visitor, not the one control
+//!   connection: clients that keep one session cache for several control connections (curl, rclone) present any
+//!   of them. Where resumption is demanded, it must be the very session.
 //! - An arrival that is younger than the round trip of the reply that invited it is not its answer.
+//! - What could be a data connection is never greeted while it could be: the greeting would be taken for data.
 //! - On a control port everybody else is greeted at once; who might be the answer is held for a bounded time.
 //! - On plain FTP nobody proves anything. A silent arrival is the answer once its session has given the transfer
 //!   command, if it is the only one; of two, nobody can tell, and the transfer is refused rather than guessed at.
@@ -35,11 +37,12 @@ const HOLD: Duration = Duration::from_secs(2);
 const HOLD_STRANGER: Duration = Duration::from_millis(250);
 /// How long a second candidate is waited for when the first one came only after the transfer command.
 const GUARD: Duration = Duration::from_millis(20);
+/// How long several candidates for an upload have until one of them speaks.
+const PATIENCE_FOR_SPEECH: Duration = Duration::from_millis(500);
 /// How long a wait stays open after an arrival that should have proved itself and did not, or that broke.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a request queues at most, and after which time protected ones of one peer share a place.
+/// How long a request queues at most.
 const QUEUE: Duration = Duration::from_secs(5);
-const SHARE_AFTER: Duration = Duration::from_secs(1);
 /// Arrivals held at once, in all and of one peer.
 const MAX_HELD: usize = 1024;
 const MAX_HELD_OF_PEER: usize = 64;
@@ -74,6 +77,15 @@ pub(crate) enum Shown {
     Bytes,
     /// It has closed its side without a byte.
     End,
+}
+
+/// A visitor: all sessions of one account from one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Visitor {
+    /// The peer of its control connections.
+    pub(crate) peer: IpAddr,
+    /// The account's name.
+    pub(crate) account: String,
 }
 
 /// What a session wants.
@@ -154,9 +166,13 @@ enum Nature {
     Silent,
     Spoke,
     Ended,
+    /// It could have been the answer to a wait that is over. A client that was refused closes its data connection;
+    /// until then nothing is said to it that it could take for data.
+    Doubtful { since: Instant },
+    /// Its handshake is under way.
     Handshaking,
     /// The handshake is done. `spoke` counts what came after it.
-    Proved { owner: Option<Tag>, offered: bool, spoke: bool },
+    Proved { owner: Option<Tag>, spoke: bool },
 }
 
 /// The state of all waits and arrivals.
@@ -167,6 +183,7 @@ pub(crate) struct Board {
     waits: BTreeMap<SessionId, Wait>,
     arrivals: BTreeMap<ArrivalId, Arrival>,
     held_of_peer: HashMap<IpAddr, usize>,
+    visitors: HashMap<Tag, Visitor>,
     verdicts: VecDeque<Verdict>,
     next_arrival: ArrivalId,
     patience: Duration,
@@ -190,9 +207,19 @@ impl Board {
         self.patience = patience;
     }
 
+    /// The TLS session of this tag belongs to this visitor from now on.
+    pub(crate) fn introduce(&mut self, tag: Tag, visitor: Visitor) {
+        self.visitors.insert(tag, visitor);
+    }
+
+    /// The TLS session of this tag is over, or its visitor has logged out.
+    pub(crate) fn dismiss(&mut self, tag: Tag) {
+        self.visitors.remove(&tag);
+    }
+
     /// A session asks for an endpoint; [`Verdict::Grant`] or [`Verdict::Refuse`] answers.
     pub(crate) fn request(&mut self, now: Instant, request: Request) {
-        self.forget(request.session);
+        self.forget(now, request.session);
         self.queue.push_back((now, request));
         self.settle(now);
     }
@@ -228,7 +255,7 @@ impl Board {
 
     /// The session wants nothing any more.
     pub(crate) fn cancel(&mut self, now: Instant, session: SessionId) {
-        self.forget(session);
+        self.forget(now, session);
         self.settle(now);
     }
 
@@ -260,8 +287,8 @@ impl Board {
         arrival.nature = match (arrival.nature, shown) {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
             (Nature::Silent, Shown::Bytes) => Nature::Spoke,
-            (Nature::Silent, Shown::End) => Nature::Ended,
-            (Nature::Proved { owner, offered, .. }, Shown::Bytes) => Nature::Proved { owner, offered, spoke: true },
+            (Nature::Silent | Nature::Doubtful { .. }, Shown::End) => Nature::Ended,
+            (Nature::Proved { owner, .. }, Shown::Bytes) => Nature::Proved { owner, spoke: true },
             (nature, _) => nature,
         };
         if arrival.nature == Nature::Handshaking {
@@ -277,9 +304,9 @@ impl Board {
     }
 
     /// A handshake has ended well. `owner` is the session that it resumed.
-    pub(crate) fn proved(&mut self, now: Instant, id: ArrivalId, owner: Option<Tag>, offered: bool) {
+    pub(crate) fn proved(&mut self, now: Instant, id: ArrivalId, owner: Option<Tag>) {
         if let Some(arrival) = self.arrivals.get_mut(&id) {
-            arrival.nature = Nature::Proved { owner, offered, spoke: false };
+            arrival.nature = Nature::Proved { owner, spoke: false };
         }
         self.settle(now);
     }
@@ -309,18 +336,16 @@ impl Board {
 
     /// When [`Board::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let queued = self.queue.iter().flat_map(|(since, request)| {
-            let share = request.protected.then_some(*since + SHARE_AFTER);
-            share.into_iter().chain([*since + QUEUE.min(self.patience)])
-        });
-        let contested = !self.queue.is_empty();
+        let queued = self.queue.iter().map(|(since, _)| *since + QUEUE.min(self.patience));
         let waits = self.waits.values().flat_map(|wait| {
             let came = wait.command.map(|(at, _)| at + self.patience);
-            let lapses = (contested && wait.command.is_none()).then_some(wait.granted + self.patience);
+            let lapses =
+                (wait.command.is_none() && self.is_contested(wait)).then_some(wait.granted + self.patience);
             let failed = wait.command.zip(wait.failed).map(|((at, _), (since, _))| since.max(at) + GRACE);
             [came, lapses, failed].into_iter().flatten()
         });
-        let arrivals = self.arrivals.values().filter_map(|arrival| self.hold_ends(arrival));
+        let idle = self.arrivals.values().filter(|arrival| arrival.nature != Nature::Handshaking);
+        let arrivals = idle.filter_map(|arrival| self.hold_ends(arrival));
         let guards = self.waits.values().filter_map(|wait| self.guard_ends(wait));
         queued.chain(waits).chain(arrivals).chain(guards).min()
     }
@@ -336,9 +361,28 @@ impl Board {
         (self.queue.len(), self.waits.len(), self.arrivals.len())
     }
 
-    fn forget(&mut self, session: SessionId) {
-        self.waits.remove(&session);
+    fn forget(&mut self, now: Instant, session: SessionId) {
+        self.give_up(now, session);
         self.queue.retain(|(_, request)| request.session != session);
+    }
+
+    /// Ends a wait that has got no answer.
+    fn give_up(&mut self, now: Instant, session: SessionId) {
+        let Some(wait) = self.waits.remove(&session) else { return };
+        let doubtful: Vec<ArrivalId> = self
+            .arrivals
+            .iter()
+            .filter(|(_, arrival)| {
+                let is_open = matches!(arrival.nature, Nature::Silent | Nature::Spoke | Nature::Proved { .. });
+                is_open && self.may_answer(&wait, arrival)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in doubtful {
+            if let Some(arrival) = self.arrivals.get_mut(&id) {
+                arrival.nature = Nature::Doubtful { since: now };
+            }
+        }
     }
 
     fn remove(&mut self, id: ArrivalId) -> Option<Arrival> {
@@ -394,25 +438,31 @@ impl Board {
 
     /// Waits that have gone unused give way once somebody queues for their place.
     fn lapse(&mut self, now: Instant) {
-        let queued: Vec<(IpAddr, Vec<PlaceId>)> =
-            self.queue.iter().map(|(_, request)| (request.peer, request.places.clone())).collect();
-        let patience = self.patience;
-        self.waits.retain(|_, wait| {
-            let unused = wait.command.is_none() && (wait.idle || now >= wait.granted + patience);
-            let contested =
-                queued.iter().any(|(peer, places)| *peer == wait.request.peer && places.contains(&wait.place));
-            !(unused && contested)
-        });
+        let over: Vec<SessionId> = self
+            .waits
+            .iter()
+            .filter(|(_, wait)| {
+                let unused = wait.command.is_none() && (wait.idle || now >= wait.granted + self.patience);
+                unused && self.is_contested(wait)
+            })
+            .map(|(session, _)| *session)
+            .collect();
+        for session in over {
+            self.give_up(now, session);
+        }
+    }
+
+    fn is_contested(&self, wait: &Wait) -> bool {
+        self.queue
+            .iter()
+            .any(|(_, request)| request.peer == wait.request.peer && request.places.contains(&wait.place))
     }
 
     fn grant(&mut self, now: Instant) {
         let mut still_queued = VecDeque::new();
         while let Some((since, request)) = self.queue.pop_front() {
-            let shares = request.protected && now >= since + SHARE_AFTER;
             let is_free = |place: &PlaceId| {
-                !self.waits.values().any(|wait| {
-                    wait.place == *place && wait.request.peer == request.peer && !(shares && wait.request.protected)
-                })
+                !self.waits.values().any(|wait| wait.place == *place && wait.request.peer == request.peer)
             };
             let free: Vec<PlaceId> = request.places.iter().copied().filter(is_free).collect();
             if free.is_empty() {
@@ -444,7 +494,8 @@ impl Board {
         let sessions: Vec<SessionId> = self.waits.keys().copied().collect();
         for session in sessions {
             let Some(wait) = self.waits.get(&session) else { continue };
-            let outcome = if wait.request.protected { self.protected_answer(wait) } else { self.plain_answer(now, wait) };
+            let commanded = wait.command.map(|(at, _)| at);
+            let outcome = if wait.request.protected { self.protected_answer(now, wait) } else { self.plain_answer(now, wait) };
             match outcome {
                 Outcome::Nothing => {}
                 Outcome::Answer(id) => {
@@ -458,37 +509,42 @@ impl Board {
                     self.fail(now, session, Why::NotResumed);
                 }
                 Outcome::Ambiguous => {
-                    self.waits.remove(&session);
+                    self.give_up(now, session);
+                    if commanded.is_none_or(|at| at < now) {
+                        // The client has been told to read. It will see the end, and then the refusal.
+                        self.drop_doubtful(now);
+                    }
                     self.verdicts.push_back(Verdict::Refuse(session, Why::Ambiguous));
                 }
             }
         }
     }
 
-    /// TLS: by tag, wherever it comes from; else by peer and place, as far as that is allowed.
-    fn protected_answer(&self, wait: &Wait) -> Outcome {
-        let mut unproved = Vec::new();
-        let mut tagged = Vec::new();
-        let mut untagged = Vec::new();
-        let either = self.places[wait.place] == (PlaceKind::Control { implicit: true });
+    /// Closes what has come into doubt just now.
+    fn drop_doubtful(&mut self, now: Instant) {
+        let doubtful: Vec<ArrivalId> = self
+            .arrivals
+            .iter()
+            .filter(|(_, arrival)| arrival.nature == Nature::Doubtful { since: now })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in doubtful {
+            self.decide(id, Verdict::Drop(id, "it could not be told from another one"));
+        }
+    }
+
+    /// TLS: by proof, wherever it comes from; else by peer, as far as that is allowed.
+    fn protected_answer(&self, now: Instant, wait: &Wait) -> Outcome {
+        let (mut unproved, mut candidates) = (Vec::new(), Vec::new());
         for (id, arrival) in &self.arrivals {
-            let Nature::Proved { owner, offered, spoke } = arrival.nature else { continue };
-            let is_later = wait.answers_from.is_some_and(|from| arrival.at >= from);
-            if owner.is_some() && owner == wait.request.tag && is_later {
-                tagged.push((*id, spoke));
-            } else if self.may_answer(wait, arrival) && self.means_one_wait(arrival) {
-                let is_foreign = owner.is_some();
-                match wait.request.require {
-                    // On an implicit port it is another control connection, more likely than not.
-                    _ if is_foreign && (either || self.waits.values().any(|w| w.request.tag == owner)) => {}
-                    RequireResumption::Always => unproved.push(*id),
-                    RequireResumption::WhenOffered if offered || is_foreign => unproved.push(*id),
-                    _ => untagged.push((*id, spoke)),
-                }
+            let Nature::Proved { owner, spoke } = arrival.nature else { continue };
+            match self.proof(wait, arrival, owner) {
+                Proof::Good => candidates.push((*id, spoke)),
+                Proof::Bad => unproved.push(*id),
+                Proof::Elsewhere => {}
             }
         }
-        let candidates = if tagged.is_empty() { untagged } else { tagged };
-        if !either {
+        if self.places[wait.place] != (PlaceKind::Control { implicit: true }) {
             // Control clients wait for the greeting; whoever begins with a handshake is a data connection.
             return match candidates.first() {
                 Some((id, _)) => Outcome::Answer(*id),
@@ -497,20 +553,38 @@ impl Board {
             };
         }
         // On an implicit port a new control connection looks the same; only the transfer command tells.
-        let Some((_, direction)) = wait.command else { return Outcome::Nothing };
+        let Some((commanded, direction)) = wait.command else { return Outcome::Nothing };
         let mut speaking = candidates.iter().filter(|(_, spoke)| *spoke);
         match (&candidates[..], direction, speaking.next(), speaking.next()) {
             ([(id, _)], ..) => Outcome::Answer(*id),
             ([], ..) => Outcome::Nothing,
             (_, Direction::Up, Some((id, _)), None) => Outcome::Answer(*id),
-            (_, Direction::Up, None, _) => Outcome::Nothing,
+            (_, Direction::Up, None, _) if now < commanded + PATIENCE_FOR_SPEECH => Outcome::Nothing,
             _ => Outcome::Ambiguous,
         }
     }
 
-    /// Whether an arrival without proof leaves no doubt whose it is.
-    fn means_one_wait(&self, arrival: &Arrival) -> bool {
-        self.waits.values().filter(|wait| wait.request.protected && self.may_answer(wait, arrival)).count() == 1
+    /// What a finished handshake says about an arrival.
+    fn proof(&self, wait: &Wait, arrival: &Arrival, owner: Option<Tag>) -> Proof {
+        let is_later = wait.answers_from.is_some_and(|from| arrival.at >= from);
+        if wait.place != arrival.place || !is_later {
+            return Proof::Elsewhere;
+        }
+        let is_own = wait.request.peer == arrival.peer;
+        let visitor = |tag: &Tag| self.visitors.get(tag);
+        let is_very_session = owner.is_some() && owner == wait.request.tag;
+        let is_visitors = owner.as_ref().and_then(visitor).is_some_and(|owner| {
+            wait.request.tag.as_ref().and_then(visitor) == Some(owner)
+        });
+        match wait.request.require {
+            _ if is_very_session => Proof::Good,
+            RequireResumption::Always if is_own => Proof::Bad,
+            RequireResumption::Always => Proof::Elsewhere,
+            _ if is_visitors => Proof::Good,
+            _ if !is_own => Proof::Elsewhere,
+            RequireResumption::WhenOffered if owner.is_some() => Proof::Bad,
+            _ => Proof::Good,
+        }
     }
 
     /// Plain FTP: the only one, once the transfer command is given; of several, the one that uploads.
@@ -525,7 +599,7 @@ impl Board {
             [] => Outcome::Nothing,
             [(id, arrival)] => {
                 // It came after the command: was it the answer, or was it only faster?
-                let guarded = arrival.at >= commanded && now < arrival.at + GUARD;
+                let guarded = arrival.at > commanded && now < arrival.at + GUARD;
                 let speaks = direction == Direction::Up && arrival.nature == Nature::Spoke;
                 if guarded && !speaks { Outcome::Nothing } else { Outcome::Answer(*id) }
             }
@@ -533,7 +607,7 @@ impl Board {
                 let mut speaking = several.iter().filter(|(_, arrival)| arrival.nature == Nature::Spoke);
                 match (direction, speaking.next(), speaking.next()) {
                     (Direction::Up, Some((id, _)), None) => Outcome::Answer(*id),
-                    (Direction::Up, None, _) if now < commanded + HOLD / 4 => Outcome::Nothing,
+                    (Direction::Up, None, _) if now < commanded + PATIENCE_FOR_SPEECH => Outcome::Nothing,
                     _ => Outcome::Ambiguous,
                 }
             }
@@ -562,15 +636,20 @@ impl Board {
 
     /// When a lone late candidate may be taken.
     fn guard_ends(&self, wait: &Wait) -> Option<Instant> {
-        if wait.request.protected {
-            return None;
-        }
         let (commanded, direction) = wait.command?;
+        if wait.request.protected {
+            let proved = self.arrivals.values().filter(|arrival| {
+                matches!(arrival.nature, Nature::Proved { owner, .. }
+                    if matches!(self.proof(wait, arrival, owner), Proof::Good))
+            });
+            let several = proved.count() > 1;
+            return (several && direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH);
+        }
         let mut candidates = self.plain_candidates(wait);
         let (_, first) = candidates.next()?;
         match candidates.next() {
-            None => (first.at >= commanded).then_some(first.at + GUARD),
-            Some(_) => (direction == Direction::Up).then_some(commanded + HOLD / 4),
+            None => (first.at > commanded).then_some(first.at + GUARD),
+            Some(_) => (direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH),
         }
     }
 
@@ -588,7 +667,7 @@ impl Board {
             })
             .collect();
         for (session, why) in over {
-            self.waits.remove(&session);
+            self.give_up(now, session);
             self.verdicts.push_back(Verdict::Refuse(session, why));
         }
     }
@@ -617,14 +696,18 @@ impl Board {
     /// Until when an arrival is held; `None`: not at all.
     fn hold_ends(&self, arrival: &Arrival) -> Option<Instant> {
         let is_data_place = self.places[arrival.place] == PlaceKind::Data;
+        if let Nature::Doubtful { since } = arrival.nature {
+            return (!is_data_place).then_some(since + HOLD);
+        }
         let own = self.waits.values().any(|wait| self.may_answer(wait, arrival));
         let proof_possible = match arrival.nature {
             Nature::Silent => self.waits.values().any(|wait| {
                 wait.request.protected && wait.place == arrival.place && wait.answers_from.is_some_and(|f| arrival.at >= f)
             }),
-            Nature::Proved { owner: Some(owner), .. } => {
-                self.waits.values().any(|wait| wait.request.tag == Some(owner))
-            }
+            Nature::Proved { owner, .. } => self
+                .waits
+                .values()
+                .any(|wait| wait.request.protected && matches!(self.proof(wait, arrival, owner), Proof::Good)),
             _ => false,
         };
         if own {
@@ -636,6 +719,13 @@ impl Board {
             None
         }
     }
+}
+
+/// What a handshake says of an arrival, with regard to one wait.
+enum Proof {
+    Good,
+    Bad,
+    Elsewhere,
 }
 
 enum Outcome {

@@ -21,10 +21,13 @@ use tracing::debug;
 
 use super::data::DataConnection;
 use board::{ArrivalId, Board, Request, SessionId, Shown, Verdict, Why};
-pub(crate) use board::{Direction, PlaceId, PlaceKind};
+pub(crate) use board::{Direction, PlaceId, PlaceKind, Visitor};
 
 use crate::config::RequireResumption;
 use crate::sockets;
+
+/// The shortest time between two looks at the clock.
+const TICK: Duration = Duration::from_millis(1);
 
 /// What becomes of a control connection is the caller's business.
 pub(crate) trait Greeter: Send + Sync + 'static {
@@ -140,6 +143,16 @@ impl Switchboard {
         self.state().board.set_patience(patience);
     }
 
+    /// The TLS session of this tag belongs to this visitor from now on.
+    pub(crate) fn introduce(&self, tag: Tag, visitor: Visitor) {
+        self.state().board.introduce(tag, visitor);
+    }
+
+    /// The TLS session of this tag proves nobody any more.
+    pub(crate) fn dismiss(&self, tag: Tag) {
+        self.state().board.dismiss(tag);
+    }
+
     /// An endpoint for a session; waits while its peer's places are taken.
     pub(crate) async fn expect(self: &Arc<Self>, wanted: Expectation) -> Result<Endpoint, Refusal> {
         let (sender, words) = mpsc::unbounded_channel();
@@ -151,7 +164,7 @@ impl Switchboard {
             session
         };
         // From here on dropping it cleans up.
-        let mut endpoint = Endpoint { switchboard: Arc::clone(self), session, words, port: 0 };
+        let mut endpoint = Endpoint { switchboard: Arc::clone(self), session, words, port: 0, here: None };
         let Expectation { peer, tag, protected, places, require } = wanted;
         self.act(|board, now| board.request(now, Request { session, peer, tag, protected, places, require }));
         match endpoint.words.recv().await {
@@ -213,6 +226,7 @@ impl Switchboard {
             let changed = self.timer.notified();
             match due {
                 Some(due) => {
+                    let due = due.max(Instant::now() + TICK);
                     tokio::select! {
                         () = tokio::time::sleep_until(due.into()) => self.act(Board::handle_timeout),
                         () = changed => {}
@@ -353,7 +367,7 @@ impl Arrival {
             Err(_) => return self.gone(),
         };
         let (stream, issued) = (accepted.stream, accepted.issued);
-        self.switchboard.act(|board, now| board.proved(now, self.id, accepted.resumed, accepted.offered));
+        self.switchboard.act(|board, now| board.proved(now, self.id, accepted.resumed));
         let mut shown = false;
         loop {
             tokio::select! {
@@ -394,6 +408,8 @@ pub(crate) struct Endpoint {
     session: SessionId,
     words: mpsc::UnboundedReceiver<Word>,
     port: u16,
+    /// It came before it was waited for.
+    here: Option<DataConnection>,
 }
 
 impl Endpoint {
@@ -413,10 +429,23 @@ impl Endpoint {
         self.switchboard.act(|board, now| board.idle(now, self.session));
     }
 
-    /// The transfer command is given: waits for the data connection.
-    pub(crate) async fn accept(mut self, direction: Direction) -> Result<DataConnection, Refusal> {
+    /// The transfer command is given. What can be known now is told now, before the client is told to go ahead.
+    pub(crate) fn command(&mut self, direction: Direction) -> Result<(), Refusal> {
         self.switchboard.accept_pending();
         self.switchboard.act(|board, now| board.command(now, self.session, direction));
+        match self.words.try_recv() {
+            Ok(Word::Here(connection)) => self.here = Some(*connection),
+            Ok(Word::Refused(why)) => return Err(refusal(why)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Waits for the data connection, after [`Endpoint::command`].
+    pub(crate) async fn accept(mut self) -> Result<DataConnection, Refusal> {
+        if let Some(connection) = self.here.take() {
+            return Ok(connection);
+        }
         loop {
             match self.words.recv().await {
                 Some(Word::Here(connection)) => return Ok(*connection),

@@ -1,1 +1,373 @@
 //! The rules in virtual time.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use pasarela_tls::Tag;
+
+use super::board::*;
+use crate::config::RequireResumption;
+
+const CONTROL: PlaceId = 0;
+const IMPLICIT: PlaceId = 1;
+const DATA: PlaceId = 2;
+const MS: Duration = Duration::from_millis(1);
+
+struct Hall {
+    board: Board,
+    now: Instant,
+}
+
+fn owner() -> IpAddr {
+    "192.0.2.7".parse().unwrap()
+}
+
+fn stranger() -> IpAddr {
+    "198.51.100.9".parse().unwrap()
+}
+
+fn tag(session: SessionId) -> Tag {
+    Tag([u8::try_from(session).unwrap(); 16])
+}
+
+impl Hall {
+    fn new() -> Self {
+        let mut board = Board::new(Duration::from_secs(15), 7);
+        board.add_place(PlaceKind::Control { implicit: false });
+        board.add_place(PlaceKind::Control { implicit: true });
+        board.add_place(PlaceKind::Data);
+        board.add_place(PlaceKind::Data);
+        // Sessions 1 to 3 are one visitor's; 9 is somebody else's behind the same address.
+        for session in [1, 2, 3, 9] {
+            let account = if session == 9 { "else" } else { "u" };
+            board.introduce(tag(session), Visitor { peer: owner(), account: account.into() });
+        }
+        Self { board, now: Instant::now() }
+    }
+
+    fn verdicts(&mut self) -> Vec<Verdict> {
+        std::iter::from_fn(|| self.board.poll_verdict()).collect()
+    }
+
+    /// Lets time pass, waking up whenever the board wants to.
+    fn after(&mut self, time: Duration) -> Vec<Verdict> {
+        let end = self.now + time;
+        let mut verdicts = Vec::new();
+        let mut wakes = 0;
+        while let Some(due) = self.board.poll_timeout().filter(|due| *due <= end) {
+            wakes += 1;
+            assert!(wakes < 100, "the board wakes itself up without end");
+            self.now = due.max(self.now + Duration::from_nanos(1));
+            self.board.handle_timeout(self.now);
+            verdicts.extend(self.verdicts());
+        }
+        self.now = end;
+        self.board.handle_timeout(end);
+        verdicts.extend(self.verdicts());
+        verdicts
+    }
+
+    fn ask(&mut self, session: SessionId, protected: bool, places: &[PlaceId], require: RequireResumption) -> Vec<Verdict> {
+        let tag = protected.then(|| tag(session));
+        let request = Request { session, peer: owner(), tag, protected, places: places.into(), require };
+        self.board.request(self.now, request);
+        self.verdicts()
+    }
+
+    /// A session whose endpoint is granted and announced.
+    fn waiting(&mut self, session: SessionId, protected: bool, place: PlaceId) {
+        let granted = self.ask(session, protected, &[place], RequireResumption::WhenOffered);
+        assert_eq!(granted, [Verdict::Grant(session, place)]);
+        self.board.announced(self.now, session, Duration::ZERO);
+        self.now += MS;
+    }
+
+    fn arrives(&mut self, peer: IpAddr, place: PlaceId) -> (ArrivalId, Vec<Verdict>) {
+        let id = self.board.arrive(self.now, peer, place);
+        (id, self.verdicts())
+    }
+
+    fn held(&mut self, peer: IpAddr, place: PlaceId) -> ArrivalId {
+        let (id, verdicts) = self.arrives(peer, place);
+        assert_eq!(verdicts, []);
+        id
+    }
+
+    fn shows(&mut self, id: ArrivalId, shown: Shown) -> Vec<Verdict> {
+        self.board.showed(self.now, id, shown);
+        self.verdicts()
+    }
+
+    fn proves(&mut self, id: ArrivalId, owner: Option<SessionId>) -> Vec<Verdict> {
+        self.board.proved(self.now, id, owner.map(tag));
+        self.verdicts()
+    }
+
+    fn commands(&mut self, session: SessionId, direction: Direction) -> Vec<Verdict> {
+        self.board.command(self.now, session, direction);
+        self.verdicts()
+    }
+
+    /// An arrival that begins with a handshake which then ends.
+    fn hello(&mut self, peer: IpAddr, place: PlaceId, owner: Option<SessionId>) -> (ArrivalId, Vec<Verdict>) {
+        let id = self.held(peer, place);
+        assert_eq!(self.shows(id, Shown::Hello), [Verdict::Handshake(id)]);
+        let verdicts = self.proves(id, owner);
+        (id, verdicts)
+    }
+}
+
+#[test]
+fn with_nobody_waiting_everybody_is_greeted_at_once() {
+    let mut hall = Hall::new();
+    let (id, verdicts) = hall.arrives(owner(), CONTROL);
+    assert_eq!(verdicts, [Verdict::Greet(id)]);
+    let (id, verdicts) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(verdicts, [Verdict::Greet(id)]);
+    let (id, verdicts) = hall.arrives(owner(), DATA);
+    assert_eq!(verdicts, [Verdict::Drop(id, "nobody expects it")]);
+}
+
+#[test]
+fn a_silent_connection_is_the_answer_once_the_command_is_given() {
+    for place in [CONTROL, DATA] {
+        let mut hall = Hall::new();
+        hall.waiting(1, false, place);
+        let id = hall.held(owner(), place);
+        assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, id)]);
+        assert_eq!(hall.board.load(), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_client_may_dial_after_its_command() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, CONTROL);
+    assert_eq!(hall.commands(1, Direction::Down), []);
+    hall.now += MS;
+    let id = hall.held(owner(), CONTROL);
+    assert_eq!(hall.after(30 * MS), [Verdict::Pair(1, id)]);
+}
+
+#[test]
+fn of_two_silent_connections_nobody_can_tell_which() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, CONTROL);
+    let (one, two) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Refuse(1, Why::Ambiguous)]);
+    // The client of the refused transfer hangs up; only then is the other one greeted.
+    assert_eq!(hall.shows(one, Shown::End), [Verdict::Drop(one, "closed by its peer")]);
+    assert_eq!(hall.after(Duration::from_secs(3)), [Verdict::Greet(two)]);
+}
+
+#[test]
+fn two_that_come_after_the_command_are_both_closed() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, CONTROL);
+    assert_eq!(hall.commands(1, Direction::Down), []);
+    hall.now += MS;
+    let one = hall.held(owner(), CONTROL);
+    hall.now += MS;
+    let (two, verdicts) = hall.arrives(owner(), CONTROL);
+    let why = "it could not be told from another one";
+    assert_eq!(verdicts, [Verdict::Drop(one, why), Verdict::Drop(two, why), Verdict::Refuse(1, Why::Ambiguous)]);
+}
+
+#[test]
+fn an_upload_belongs_to_the_one_that_speaks() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, CONTROL);
+    let (newcomer, data) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
+    assert_eq!(hall.shows(data, Shown::Bytes), []);
+    assert_eq!(hall.commands(1, Direction::Up), [Verdict::Pair(1, data), Verdict::Greet(newcomer)]);
+}
+
+#[test]
+fn a_connection_younger_than_the_round_trip_is_a_control_connection() {
+    let mut hall = Hall::new();
+    hall.ask(1, false, &[CONTROL], RequireResumption::WhenOffered);
+    hall.board.announced(hall.now, 1, 50 * MS);
+    hall.now += 20 * MS;
+    let (early, verdicts) = hall.arrives(owner(), CONTROL);
+    assert_eq!(verdicts, [Verdict::Greet(early)]);
+    hall.now += 40 * MS;
+    hall.held(owner(), CONTROL);
+}
+
+#[test]
+fn a_stranger_neither_gets_nor_uses_up_anything() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, DATA);
+    let (thief, verdicts) = hall.arrives(stranger(), DATA);
+    assert_eq!(verdicts, [Verdict::Drop(thief, "nobody expects it")]);
+    let id = hall.held(owner(), DATA);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, id)]);
+
+    let mut hall = Hall::new();
+    hall.waiting(1, true, DATA);
+    let (thief, verdicts) = hall.hello(stranger(), DATA, None);
+    assert_eq!(verdicts, [Verdict::Drop(thief, "nobody expects it")]);
+    let (id, verdicts) = hall.hello(owner(), DATA, Some(1));
+    assert_eq!(verdicts, [Verdict::Pair(1, id)]);
+}
+
+#[test]
+fn a_proof_is_good_from_anywhere() {
+    for place in [CONTROL, DATA] {
+        let mut hall = Hall::new();
+        hall.waiting(1, true, place);
+        let (id, verdicts) = hall.hello(stranger(), place, Some(1));
+        assert_eq!(verdicts, [Verdict::Pair(1, id)]);
+    }
+}
+
+#[test]
+fn a_strangers_control_connection_is_held_for_a_moment_only() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let id = hall.held(stranger(), CONTROL);
+    assert_eq!(hall.after(300 * MS), [Verdict::Greet(id)]);
+    hall.board.cancel(hall.now, 1);
+    hall.waiting(2, false, CONTROL);
+    let (id, verdicts) = hall.arrives(stranger(), CONTROL);
+    assert_eq!(verdicts, [Verdict::Greet(id)], "plain data cannot come from elsewhere");
+}
+
+#[test]
+fn silence_means_nothing_where_a_handshake_is_due() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let (newcomer, data) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
+    assert_eq!(hall.commands(1, Direction::Down), []);
+    assert_eq!(hall.shows(data, Shown::Hello), [Verdict::Handshake(data)]);
+    assert_eq!(hall.proves(data, None), [Verdict::Pair(1, data), Verdict::Greet(newcomer)]);
+}
+
+#[test]
+fn somebody_elses_session_is_no_proof() {
+    for (require, shown) in [
+        (RequireResumption::WhenOffered, Some(9)),
+        (RequireResumption::Always, Some(9)),
+        (RequireResumption::Always, Some(2)),
+        (RequireResumption::Always, None),
+    ] {
+        let mut hall = Hall::new();
+        hall.ask(1, true, &[DATA], require);
+        hall.board.announced(hall.now, 1, Duration::ZERO);
+        let (id, verdicts) = hall.hello(owner(), DATA, shown);
+        assert_eq!(verdicts, [Verdict::Drop(id, "the TLS session is not this session's")]);
+        assert_eq!(hall.commands(1, Direction::Down), []);
+        assert_eq!(hall.after(Duration::from_secs(1)), [Verdict::Refuse(1, Why::NotResumed)]);
+    }
+}
+
+#[test]
+fn a_client_may_show_a_session_of_another_of_its_control_connections() {
+    for (require, shown) in [
+        (RequireResumption::WhenOffered, Some(2)),
+        (RequireResumption::WhenOffered, None),
+        (RequireResumption::Never, Some(9)),
+        (RequireResumption::Always, Some(1)),
+    ] {
+        let mut hall = Hall::new();
+        hall.ask(1, true, &[DATA], require);
+        hall.board.announced(hall.now, 1, Duration::ZERO);
+        let (id, verdicts) = hall.hello(owner(), DATA, shown);
+        assert_eq!(verdicts, [Verdict::Pair(1, id)]);
+    }
+}
+
+#[test]
+fn an_old_connection_of_the_same_session_answers_no_new_wait() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, DATA);
+    let id = hall.held(owner(), DATA);
+    hall.shows(id, Shown::Hello);
+    hall.now += MS;
+    hall.waiting(1, true, DATA);
+    assert_eq!(hall.proves(id, Some(1)), [Verdict::Drop(id, "nobody expects it")]);
+}
+
+#[test]
+fn one_plain_wait_a_peer_and_place_and_the_next_in_the_queue() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, DATA);
+    assert_eq!(hall.ask(2, false, &[DATA], RequireResumption::Never), []);
+    let id = hall.held(owner(), DATA);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, id), Verdict::Grant(2, DATA)]);
+    assert_eq!(hall.ask(3, false, &[DATA], RequireResumption::Never), []);
+    assert_eq!(hall.after(Duration::from_secs(6)), [Verdict::Refuse(3, Why::Full)]);
+}
+
+#[test]
+fn a_range_has_as_many_waits_a_peer_as_ports() {
+    let mut hall = Hall::new();
+    let range = [DATA, DATA + 1];
+    let one = hall.ask(1, false, &range, RequireResumption::Never);
+    let two = hall.ask(2, false, &range, RequireResumption::Never);
+    let ([Verdict::Grant(1, one)], [Verdict::Grant(2, two)]) = (&one[..], &two[..]) else { panic!("{one:?} {two:?}") };
+    assert_ne!(one, two);
+    assert_eq!(hall.ask(3, false, &range, RequireResumption::Never), []);
+}
+
+#[test]
+fn an_unused_endpoint_gives_way() {
+    let mut hall = Hall::new();
+    hall.waiting(1, false, DATA);
+    hall.board.idle(hall.now, 1);
+    assert_eq!(hall.ask(2, false, &[DATA], RequireResumption::Never), [Verdict::Grant(2, DATA)]);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Refuse(1, Why::Lapsed)]);
+    // Unused for long, it gives way as well.
+    hall.now += Duration::from_secs(20);
+    assert_eq!(hall.ask(3, false, &[DATA], RequireResumption::Never), [Verdict::Grant(3, DATA)]);
+}
+
+#[test]
+fn on_an_implicit_port_the_command_tells_data_from_control() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, IMPLICIT);
+    let (id, verdicts) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(verdicts, [Verdict::Handshake(id)]);
+    assert_eq!(hall.proves(id, Some(1)), []);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, id)]);
+
+    hall.waiting(1, true, IMPLICIT);
+    let (control, _) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(hall.proves(control, None), []);
+    assert_eq!(hall.after(Duration::from_secs(3)), [Verdict::Greet(control)]);
+}
+
+#[test]
+fn a_broken_handshake_is_told_soon() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, DATA);
+    let id = hall.held(owner(), DATA);
+    hall.shows(id, Shown::Hello);
+    hall.commands(1, Direction::Down);
+    hall.board.gone(hall.now, id);
+    assert_eq!(hall.after(Duration::from_secs(1)), [Verdict::Refuse(1, Why::Broke)]);
+}
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    hall.commands(1, Direction::Up);
+    assert_eq!(hall.after(Duration::from_secs(16)), [Verdict::Refuse(1, Why::NobodyCame)]);
+    assert_eq!(hall.board.load(), (0, 0, 0));
+    assert_eq!(hall.board.poll_timeout(), None);
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, DATA);
+    let mut dropped = 0;
+    for _ in 0..1000 {
+        dropped += hall.arrives(stranger(), DATA).1.len();
+    }
+    assert_eq!(dropped, 1000 - 64);
+    let (id, verdicts) = hall.hello(owner(), DATA, Some(1));
+    assert_eq!(verdicts.first(), Some(&Verdict::Pair(1, id)));
+    assert_eq!(hall.board.load(), (0, 0, 0));
+}
