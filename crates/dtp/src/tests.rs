@@ -71,7 +71,11 @@ fn every_representation() -> impl Iterator<Item = Representation> {
 /// What is left of a text when its lines end in LF.
 fn without_cr_before_lf(text: &[u8]) -> Vec<u8> {
     let behind = text.iter().skip(1).chain(b" ");
-    text.iter().zip(behind).filter(|(byte, next)| (**byte, **next) != (b'\r', b'\n')).map(|(byte, _)| *byte).collect()
+    text.iter()
+        .zip(behind)
+        .filter(|(byte, next)| (**byte, **next) != (b'\r', b'\n'))
+        .map(|(byte, _)| *byte)
+        .collect()
 }
 
 fn image() -> Representation {
@@ -104,8 +108,16 @@ async fn what_is_sent_is_what_is_received_in_every_representation() {
                 receive(&mut far, &how, &copy, &controls()).await.unwrap()
             });
             let is_text = how.kind == RepresentationType::Ascii && how.structure == Structure::File;
-            let expected = if is_text { without_cr_before_lf(&content) } else { content.clone() };
-            assert_eq!((sent, received), (content.len() as u64, expected.len() as u64), "{how:?}");
+            let expected = if is_text {
+                without_cr_before_lf(&content)
+            } else {
+                content.clone()
+            };
+            assert_eq!(
+                (sent, received),
+                (content.len() as u64, expected.len() as u64),
+                "{how:?}"
+            );
             assert!(*copy.0.lock().unwrap() == expected, "{how:?}");
         }
     }

@@ -83,15 +83,25 @@ mod tests {
 
     #[test]
     fn a_text_comes_back_however_it_is_cut() {
-        let samples: [(&[u8], &[u8]); 6] =
-            [(b"", b""), (b"a\nb\n", b"a\r\nb\r\n"), (b"\n\n", b"\r\n\r\n"), (b"x\r", b"x\r"), (b"a\rb", b"a\rb"), (b"dos\r\n", b"dos\r\n")];
+        let samples: [(&[u8], &[u8]); 6] = [
+            (b"", b""),
+            (b"a\nb\n", b"a\r\nb\r\n"),
+            (b"\n\n", b"\r\n\r\n"),
+            (b"x\r", b"x\r"),
+            (b"a\rb", b"a\rb"),
+            (b"dos\r\n", b"dos\r\n"),
+        ];
         for (disk, wire) in samples {
             for at in 0..=disk.len() {
-                let (mut encoder, mut counter, mut out) = (Encoder::default(), Counter::default(), Vec::new());
+                let (mut encoder, mut counter, mut out) =
+                    (Encoder::default(), Counter::default(), Vec::new());
                 encoder.encode(&disk[..at], &mut out);
                 encoder.encode(&disk[at..], &mut out);
                 assert_eq!(out, wire, "cut at {at}");
-                assert_eq!(counter.encoded_len(&disk[..at]) + counter.encoded_len(&disk[at..]), wire.len() as u64);
+                assert_eq!(
+                    counter.encoded_len(&disk[..at]) + counter.encoded_len(&disk[at..]),
+                    wire.len() as u64
+                );
             }
             for at in 0..=wire.len() {
                 let (mut decoder, mut back) = (Decoder::default(), Vec::new());

@@ -319,7 +319,11 @@ pub fn parse(line: &[u8]) -> Result<Command, BadCommand> {
         b"MLSD" => C::Mlsd(optional()),
         b"AUTH" => C::Auth(word()?.to_ascii_uppercase()),
         // RFC 2228 §3: a 32-bit number.
-        b"PBSZ" => C::Pbsz(decimal(word()?).and_then(|n| u32::try_from(n).ok()).ok_or(BadCommand::Argument)?),
+        b"PBSZ" => C::Pbsz(
+            decimal(word()?)
+                .and_then(|n| u32::try_from(n).ok())
+                .ok_or(BadCommand::Argument)?,
+        ),
         b"PROT" => C::Prot(match &word()?.to_ascii_uppercase()[..] {
             b"C" => Protection::Clear,
             b"P" => Protection::Private,
@@ -369,10 +373,17 @@ fn bad_address(bad: BadAddress) -> BadCommand {
 
 /// RFC 7151 §3.1: a name or an IPv4 address, or an IPv6 address in brackets; no port.
 fn host(argument: &[u8]) -> Option<Vec<u8>> {
-    let is_plain = |text: &[u8]| text.iter().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b) || *b >= 0x80);
-    let bracketed = argument.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    let is_plain = |text: &[u8]| {
+        text.iter()
+            .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(b) || *b >= 0x80)
+    };
+    let bracketed = argument
+        .strip_prefix(b"[")
+        .and_then(|rest| rest.strip_suffix(b"]"));
     let valid = match bracketed {
-        Some(inner) => std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok()),
+        Some(inner) => {
+            std::str::from_utf8(inner).is_ok_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok())
+        }
         None => !argument.is_empty() && is_plain(argument),
     };
     valid.then(|| argument.to_vec())

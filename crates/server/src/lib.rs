@@ -55,7 +55,10 @@ impl Server {
             DataPorts::Range(first, last) => first..=last,
         };
         for port in ports {
-            let address = data_address.map_or_else(|| SocketAddr::from(([0; 16], port)), |a| SocketAddr::new(a.ip(), port));
+            let address = data_address.map_or_else(
+                || SocketAddr::from(([0; 16], port)),
+                |a| SocketAddr::new(a.ip(), port),
+            );
             sockets.push((adopt(sockets::listen(address)?)?, PlaceKind::Data));
         }
         let patience = settings.limits.data_connection;
@@ -63,19 +66,29 @@ impl Server {
         let reception = Arc::new(Reception(Arc::downgrade(&service)));
         let switchboard = Switchboard::new(sockets, patience, reception)?;
         service.set_switchboard(Arc::clone(&switchboard));
-        Ok(Self { service, switchboard, control_places, patience: watch::Sender::new(None) })
+        Ok(Self {
+            service,
+            switchboard,
+            control_places,
+            patience: watch::Sender::new(None),
+        })
     }
 
     /// The addresses of the control listeners, in the order of [`Config::listeners`].
     #[must_use]
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        (0..self.control_places).filter_map(|place| self.switchboard.local_addr(place).ok()).collect()
+        (0..self.control_places)
+            .filter_map(|place| self.switchboard.local_addr(place).ok())
+            .collect()
     }
 
     /// A handle for signals.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle { service: Arc::clone(&self.service), patience: self.patience.clone() }
+        Handle {
+            service: Arc::clone(&self.service),
+            patience: self.patience.clone(),
+        }
     }
 
     /// Serves until [`Handle::drain`] has done its work.

@@ -92,13 +92,19 @@ impl Service {
     /// A connection that is not logged in is the first to go when descriptors run out; the notification tells it.
     pub(crate) fn note_unauthenticated(&self, id: u64) -> Arc<Notify> {
         let notify = Arc::new(Notify::new());
-        let mut table = self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = self
+            .unauthenticated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         table.insert(id, Arc::clone(&notify));
         notify
     }
 
     pub(crate) fn forget_unauthenticated(&self, id: u64) {
-        self.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.unauthenticated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
 
     /// Returns once the server is to stop.
@@ -138,7 +144,10 @@ impl Greeter for Reception {
     fn descriptors_exhausted(&self) {
         if let Some(service) = self.0.upgrade() {
             let oldest = {
-                let mut table = service.unauthenticated.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut table = service
+                    .unauthenticated
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
                 table.pop_first()
             };
             tracing::warn!(evicted = oldest.is_some(), "no descriptors are left");

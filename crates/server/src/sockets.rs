@@ -20,12 +20,19 @@ pub(crate) fn prepare_accepted(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_out_of_band_inline(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 4))
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(KEEPALIVE)
+            .with_interval(KEEPALIVE / 4),
+    )
 }
 
 /// Whether an accept failed for want of descriptors or memory.
 pub(crate) fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }
 
 /// Accepts a connection that is complete already; never waits.
@@ -39,10 +46,15 @@ pub(crate) fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAdd
 /// Whether the peer still has its sending side open, without reading.
 pub(crate) fn is_open(stream: &TcpStream) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::RDHUP)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     match poll(&mut fds, Some(&now)) {
         Ok(0) => true,
-        Ok(_) => !fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR),
+        Ok(_) => !fds[0]
+            .revents()
+            .intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR),
         // Interrupted: nothing is known that speaks against it.
         Err(_) => true,
     }
@@ -72,10 +84,19 @@ pub(crate) fn least_round_trip(stream: &TcpStream) -> Duration {
     if result != 0 || (len as usize) < MIN_RTT + 4 {
         return Duration::ZERO;
     }
-    let micros = u32::from_ne_bytes([info[MIN_RTT], info[MIN_RTT + 1], info[MIN_RTT + 2], info[MIN_RTT + 3]]);
+    let micros = u32::from_ne_bytes([
+        info[MIN_RTT],
+        info[MIN_RTT + 1],
+        info[MIN_RTT + 2],
+        info[MIN_RTT + 3],
+    ]);
     let round_trip = Duration::from_micros(micros.into());
     // All ones: no sample yet.
-    if micros == u32::MAX || round_trip < SHORT_PATH { Duration::ZERO } else { round_trip }
+    if micros == u32::MAX || round_trip < SHORT_PATH {
+        Duration::ZERO
+    } else {
+        round_trip
+    }
 }
 
 /// A listening socket; `[::]` takes IPv4 too.

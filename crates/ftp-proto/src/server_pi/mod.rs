@@ -181,7 +181,8 @@ impl ServerPi {
     /// stands behind it; commands that came before the end are still carried out.
     pub fn handle_end_of_input(&mut self, now: Instant) {
         self.input_ended = true;
-        let is_long = self.is_transferring() || matches!(self.waiting, Some(Waiting::File(FileOp::Hash { .. })));
+        let is_long =
+            self.is_transferring() || matches!(self.waiting, Some(Waiting::File(FileOp::Hash { .. })));
         if is_long && !self.quit_queued {
             self.out.push_back(Output::Abort);
             self.close();

@@ -27,7 +27,7 @@ use super::data::DataConnection;
 use super::list::{self, Lines};
 use super::switchboard::{Direction, Endpoint, Expectation, PlaceId};
 use super::{hash, refusal};
-use crate::config::{RequireResumption, Settings, TlsMode};
+use crate::config::{DataPorts, RequireResumption, Settings, TlsMode};
 use crate::service::Service;
 
 /// The largest file that SIZE counts through in TYPE A.
@@ -130,12 +130,22 @@ pub(crate) async fn log_in(
     slip: Pending<Result<LoggedIn, Refusal>>,
     credentials: Credentials,
 ) -> Outcome {
-    let Credentials { user, password, protected } = credentials;
+    let Credentials {
+        user,
+        password,
+        protected,
+    } = credentials;
     let name = String::from_utf8_lossy(&user).escape_debug().to_string();
     let banned = context.admission().is_banned();
     let account = match banned {
         true => None,
-        false => context.settings.users.authenticate(&user, Password::new(password.0)).await,
+        false => {
+            context
+                .settings
+                .users
+                .authenticate(&user, Password::new(password.0))
+                .await
+        }
     };
     let Some(account) = account else {
         let delay = context.admission().failed_login();
@@ -143,8 +153,8 @@ pub(crate) async fn log_in(
         tokio::time::sleep(delay).await;
         return Outcome::Answer(slip.answer(Err(Refusal::WrongCredentials)), Keep::Nothing);
     };
-    let needs_tls =
-        context.settings.tls_mode != TlsMode::Off && account.tls == pasarela_session::account::TlsNeed::Required;
+    let needs_tls = context.settings.tls_mode != TlsMode::Off
+        && account.tls == pasarela_session::account::TlsNeed::Required;
     if needs_tls && !protected {
         return Outcome::Answer(slip.answer(Err(Refusal::TlsRequired)), Keep::Nothing);
     }
@@ -153,7 +163,12 @@ pub(crate) async fn log_in(
         return Outcome::Answer(slip.answer(Err(Refusal::TooManySessions)), Keep::Nothing);
     }
     info!(user = name, protected, "logged in");
-    Outcome::Answer(slip.answer(Ok(LoggedIn { protect_data: needs_tls })), Keep::Login(account))
+    Outcome::Answer(
+        slip.answer(Ok(LoggedIn {
+            protect_data: needs_tls,
+        })),
+        Keep::Login(account),
+    )
 }
 
 /// PASV and EPSV.
@@ -169,6 +184,7 @@ pub(crate) async fn passive(
             tag: context.tag,
             protected,
             places: context.service.data_places(context.place),
+            may_use_second: !protected && context.settings.data_ports == DataPorts::Auto,
             require: context.settings.require_resumption,
         };
         let endpoint = context.service.switchboard()?.expect(expectation).await?;
@@ -185,15 +201,19 @@ pub(crate) async fn passive(
             }
             Err(unreachable) => {
                 warn!(%unreachable, "no endpoint");
-                let why = unreachable.0.first().map_or_else(String::new, |(_, reason)| reason.to_string());
+                let why = unreachable
+                    .0
+                    .first()
+                    .map_or_else(String::new, |(_, reason)| reason.to_string());
                 Err(Refusal::Unreachable(why))
             }
         }
     };
     match open.await {
-        Ok((announce, endpoint)) => {
-            Outcome::Answer(slip.answer(Ok(announce)), Keep::Endpoint(DataEndpoint::Passive(endpoint)))
-        }
+        Ok((announce, endpoint)) => Outcome::Answer(
+            slip.answer(Ok(announce)),
+            Keep::Endpoint(DataEndpoint::Passive(endpoint)),
+        ),
         Err(refused) => Outcome::Answer(slip.answer(Err(refused)), Keep::Nothing),
     }
 }
@@ -209,7 +229,12 @@ pub(crate) async fn open(
     let refused = match open_transfer(&context, &transfer).await {
         Ok((what, opened, path)) => match commanded(&mut endpoint, &transfer) {
             Ok(()) => {
-                let prepared = Box::new(Prepared { transfer, what, path, endpoint });
+                let prepared = Box::new(Prepared {
+                    transfer,
+                    what,
+                    path,
+                    endpoint,
+                });
                 return Outcome::Answer(slip.answer(Ok(opened)), Keep::Prepared(prepared));
             }
             Err(refused) => {
@@ -233,20 +258,24 @@ fn commanded(endpoint: &mut Option<DataEndpoint>, transfer: &Transfer) -> Result
     match endpoint {
         Some(DataEndpoint::Passive(endpoint)) => endpoint.command(direction(transfer)),
         Some(DataEndpoint::Active(_)) => Ok(()),
-        None => Err(Refusal::NoDataConnection("the endpoint is gone; ask for another one".into())),
+        None => Err(Refusal::NoDataConnection(
+            "the endpoint is gone; ask for another one".into(),
+        )),
     }
 }
 
 fn direction(transfer: &Transfer) -> Direction {
-    if transfer.action.is_upload() { Direction::Up } else { Direction::Down }
+    if transfer.action.is_upload() {
+        Direction::Up
+    } else {
+        Direction::Down
+    }
 }
 
-async fn open_transfer(
-    context: &Context,
-    transfer: &Transfer,
-) -> Result<(What, Opened, Vec<u8>), Refusal> {
+async fn open_transfer(context: &Context, transfer: &Transfer) -> Result<(What, Opened, Vec<u8>), Refusal> {
     let session = context.session()?;
-    let open_file = async |path: &VirtualPath, how| session.open(path, how).await.map_err(|e| refusal::of_session(&e));
+    let open_file =
+        async |path: &VirtualPath, how| session.open(path, how).await.map_err(|e| refusal::of_session(&e));
     match &transfer.action {
         Action::Retrieve { path, span } => {
             let path = context.resolve(path)?;
@@ -257,12 +286,23 @@ async fn open_transfer(
                 return Err(Refusal::PastEnd);
             }
             let exact = transfer.representation.kind == RepresentationType::Image;
-            let opened = Opened { size: exact.then_some(end - span.first), name: None };
+            let opened = Opened {
+                size: exact.then_some(end - span.first),
+                name: None,
+            };
             Ok((What::Download(file, span.first..end), opened, path.to_bytes()))
         }
-        Action::Store { path, offset, announced } => {
+        Action::Store {
+            path,
+            offset,
+            announced,
+        } => {
             let path = context.resolve(path)?;
-            let how = if *offset == 0 { Open::Replace } else { Open::Resume { offset: *offset } };
+            let how = if *offset == 0 {
+                Open::Replace
+            } else {
+                Open::Resume { offset: *offset }
+            };
             let file = open_file(&path, how).await?;
             Ok((What::Upload(file, *announced), Opened::default(), path.to_bytes()))
         }
@@ -272,12 +312,20 @@ async fn open_transfer(
             Ok((What::Upload(file, *announced), Opened::default(), path.to_bytes()))
         }
         Action::StoreUnique { path, announced } => {
-            let (name, path, file) = open_unique(context, session, path.as_deref().unwrap_or(b"upload")).await?;
-            let opened = Opened { size: None, name: Some(name) };
+            let (name, path, file) =
+                open_unique(context, session, path.as_deref().unwrap_or(b"upload")).await?;
+            let opened = Opened {
+                size: None,
+                name: Some(name),
+            };
             Ok((What::Upload(file, *announced), opened, path.to_bytes()))
         }
         Action::List { options, names, path } => {
-            let form = if *names { list::Form::Names } else { list::Form::Long };
+            let form = if *names {
+                list::Form::Names
+            } else {
+                list::Form::Long
+            };
             let lines = Lines::open(session.clone(), &context.cwd, path, *options, form).await?;
             Ok((What::Listing(Box::new(lines)), Opened::default(), path.clone()))
         }
@@ -317,20 +365,32 @@ pub(crate) async fn run(
     slip: Pending<Result<Done, Refusal>>,
     prepared: Prepared,
 ) -> Outcome {
-    let Prepared { transfer, what, path, endpoint } = prepared;
+    let Prepared {
+        transfer,
+        what,
+        path,
+        endpoint,
+    } = prepared;
     let mut log = TransferLog::begin(&transfer, &path);
     let direction = direction(&transfer);
     let moved = async {
         let mut data = connect(&context, endpoint, transfer.protected, direction).await?;
         let session = context.session()?;
-        let controls = Controls { pace: session.pace(), stall: context.settings.limits.stall };
+        let controls = Controls {
+            pace: session.pace(),
+            stall: context.settings.limits.stall,
+        };
         let how = &transfer.representation;
         match what {
             What::Download(file, span) => {
                 let mut source = FileSource::new(&*file, span);
-                send(&mut source, how, data, &controls).await.map(|bytes| (bytes, None))
+                send(&mut source, how, data, &controls)
+                    .await
+                    .map(|bytes| (bytes, None))
             }
-            What::Listing(mut lines) => send(&mut *lines, how, data, &controls).await.map(|bytes| (bytes, None)),
+            What::Listing(mut lines) => send(&mut *lines, how, data, &controls)
+                .await
+                .map(|bytes| (bytes, None)),
             What::Upload(file, announced) => {
                 let result = pasarela_dtp::receive(&mut data, how, &*file, &controls).await;
                 let bytes = result.map_err(|error| refusal::of_transfer(&error))?;
@@ -350,7 +410,12 @@ pub(crate) async fn run(
         }
     };
     match moved.await {
-        Ok((bytes, Some(file))) => Outcome::Publish(Publish { slip, file, bytes, log }),
+        Ok((bytes, Some(file))) => Outcome::Publish(Publish {
+            slip,
+            file,
+            bytes,
+            log,
+        }),
         Ok((bytes, None)) => {
             log.end(bytes);
             Outcome::Answer(slip.answer(Ok(Done { bytes })), Keep::Nothing)
@@ -368,7 +433,9 @@ async fn send(
     mut data: DataConnection,
     controls: &Controls,
 ) -> Result<u64, Refusal> {
-    let bytes = pasarela_dtp::send(source, how, &mut data, controls).await.map_err(|e| refusal::of_transfer(&e))?;
+    let bytes = pasarela_dtp::send(source, how, &mut data, controls)
+        .await
+        .map_err(|e| refusal::of_transfer(&e))?;
     match tokio::time::timeout(controls.stall, data.finish()).await {
         Ok(Ok(())) => {
             data.linger();
@@ -381,7 +448,12 @@ async fn send(
 
 /// The last step of an upload; the control connection was alive a moment ago.
 pub(crate) async fn publish(publish: Publish) -> Outcome {
-    let Publish { slip, file, bytes, mut log } = publish;
+    let Publish {
+        slip,
+        file,
+        bytes,
+        mut log,
+    } = publish;
     let answer = match file.publish().await {
         Ok(()) => {
             log.end(bytes);
@@ -405,7 +477,8 @@ async fn connect(
     let settings = &context.settings;
     let stream = match endpoint {
         None => return Err(Refusal::NoDataConnection("the endpoint is gone".into())),
-        Some(DataEndpoint::Passive(endpoint)) => match (endpoint.accept().await?, &settings.tls, context.tag) {
+        Some(DataEndpoint::Passive(endpoint)) => match (endpoint.accept().await?, &settings.tls, context.tag)
+        {
             (DataConnection::Protected(stream, issued), Some(tls), Some(owner)) => {
                 return Ok(admit(tls, owner, stream, issued, settings, direction).await);
             }
@@ -413,9 +486,15 @@ async fn connect(
         },
         Some(DataEndpoint::Active(to)) => {
             let patience = settings.limits.data_connection;
-            DataConnection::connect(context.local.ip(), to, patience).await.map_err(|error| {
-                Refusal::NoDataConnection(format!("connecting to your port {} failed: {}", to.port(), error.kind()))
-            })?
+            DataConnection::connect(context.local.ip(), to, patience)
+                .await
+                .map_err(|error| {
+                    Refusal::NoDataConnection(format!(
+                        "connecting to your port {} failed: {}",
+                        to.port(),
+                        error.kind()
+                    ))
+                })?
         }
     };
     match (&settings.tls, context.tag) {
@@ -448,7 +527,15 @@ async fn protect(
     if !admitted {
         return Err(Refusal::NotResumed);
     }
-    Ok(admit(tls, owner, Box::new(accepted.stream), accepted.issued, settings, direction).await)
+    Ok(admit(
+        tls,
+        owner,
+        Box::new(accepted.stream),
+        accepted.issued,
+        settings,
+        direction,
+    )
+    .await)
 }
 
 /// The tickets of an admitted data connection prove its session from now on. On uploads they are held back until
@@ -472,7 +559,11 @@ async fn admit(
 }
 
 /// Every verb that touches files but is no transfer.
-pub(crate) async fn file(context: Context, slip: Pending<Result<FileAnswer, Refusal>>, op: FileOp) -> Outcome {
+pub(crate) async fn file(
+    context: Context,
+    slip: Pending<Result<FileAnswer, Refusal>>,
+    op: FileOp,
+) -> Outcome {
     match file_op(&context, &op).await {
         Ok((answer, keep)) => Outcome::Answer(slip.answer(Ok(answer)), keep),
         Err(refused) => {
@@ -494,11 +585,17 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             FileAnswer::At(path.to_bytes())
         }
         FileOp::RemoveDirectory(path) => {
-            session.remove_dir(&context.resolve(path)?).await.map_err(of_session)?;
+            session
+                .remove_dir(&context.resolve(path)?)
+                .await
+                .map_err(of_session)?;
             FileAnswer::Done
         }
         FileOp::Delete(path) => {
-            session.remove_file(&context.resolve(path)?).await.map_err(of_session)?;
+            session
+                .remove_file(&context.resolve(path)?)
+                .await
+                .map_err(of_session)?;
             FileAnswer::Done
         }
         FileOp::RenameFrom(path) => {
@@ -523,7 +620,10 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             FileAnswer::Time(found.modified)
         }
         FileOp::SetModified { path, modified } => {
-            session.set_modified(&context.resolve(path)?, *modified).await.map_err(of_session)?;
+            session
+                .set_modified(&context.resolve(path)?, *modified)
+                .await
+                .map_err(of_session)?;
             FileAnswer::Done
         }
         FileOp::SetFacts { path, modified, mode } => {
@@ -537,15 +637,23 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             FileAnswer::Done
         }
         FileOp::SetMode { path, mode } => {
-            session.set_mode(&context.resolve(path)?, *mode).await.map_err(of_session)?;
+            session
+                .set_mode(&context.resolve(path)?, *mode)
+                .await
+                .map_err(of_session)?;
             FileAnswer::Done
         }
         FileOp::MakeLink { target, link } => {
-            session.make_link(target, &context.resolve(link)?).await.map_err(of_session)?;
+            session
+                .make_link(target, &context.resolve(link)?)
+                .await
+                .map_err(of_session)?;
             FileAnswer::Done
         }
         FileOp::Facts { path, facts } => {
-            let path = path.as_deref().map_or_else(|| Ok(context.cwd.clone()), |path| context.resolve(path))?;
+            let path = path
+                .as_deref()
+                .map_or_else(|| Ok(context.cwd.clone()), |path| context.resolve(path))?;
             let found = session.stat(&path).await.map_err(of_session)?;
             let name = path.to_bytes();
             let mut line = Vec::new();
@@ -554,8 +662,16 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             FileAnswer::Facts(line)
         }
         FileOp::Space(path) => {
-            let path = path.as_deref().map_or_else(|| Ok(context.cwd.clone()), |path| context.resolve(path))?;
-            FileAnswer::Number(session.space(&path).await.map_err(of_session)?.ok_or(Refusal::Unsupported)?)
+            let path = path
+                .as_deref()
+                .map_or_else(|| Ok(context.cwd.clone()), |path| context.resolve(path))?;
+            FileAnswer::Number(
+                session
+                    .space(&path)
+                    .await
+                    .map_err(of_session)?
+                    .ok_or(Refusal::Unsupported)?,
+            )
         }
         FileOp::Allocate(bytes) => {
             // An account that may not upload learns nothing about the disk, and will be told at STOR.
@@ -564,12 +680,21 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
                 _ => FileAnswer::Done,
             }
         }
-        FileOp::Hash { path, algorithm, span, part, .. } => {
+        FileOp::Hash {
+            path,
+            algorithm,
+            span,
+            part,
+            ..
+        } => {
             let whole = session.open(&context.resolve(path)?, Open::Read).await;
             let (file, path, first, end) = match (whole, part) {
                 (Ok(file), _) => (file, path, span.first, span.end),
                 (Err(_), Some(part)) => {
-                    let file = session.open(&context.resolve(&part.path)?, Open::Read).await.map_err(of_session)?;
+                    let file = session
+                        .open(&context.resolve(&part.path)?, Open::Read)
+                        .await
+                        .map_err(of_session)?;
                     (file, &part.path, part.start, part.end)
                 }
                 (Err(error), None) => return Err(refusal::of_session(&error)),
@@ -580,14 +705,21 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
                 return Err(Refusal::PastEnd);
             }
             let digest = hash::digest(&*file, *algorithm, first, end).await?;
-            FileAnswer::Hash { digest, span: (first, end), path: path.clone() }
+            FileAnswer::Hash {
+                digest,
+                span: (first, end),
+                path: path.clone(),
+            }
         }
     };
     Ok((answer, Keep::Nothing))
 }
 
 async fn change_directory(session: &Session, path: VirtualPath) -> Result<(FileAnswer, Keep), Refusal> {
-    let found = session.stat(&path).await.map_err(|error| refusal::of_session(&error))?;
+    let found = session
+        .stat(&path)
+        .await
+        .map_err(|error| refusal::of_session(&error))?;
     if found.kind != Kind::Directory {
         return Err(Refusal::NotADirectory);
     }
@@ -601,7 +733,9 @@ async fn size(session: &Session, path: &VirtualPath, is_ascii: bool) -> Result<F
         Err(error) => {
             let refused = refusal::of_session(&error);
             return match session.part(path).await {
-                Ok(Some(length)) if refused == Refusal::NotFound && !is_ascii => Ok(FileAnswer::Number(length)),
+                Ok(Some(length)) if refused == Refusal::NotFound && !is_ascii => {
+                    Ok(FileAnswer::Number(length))
+                }
                 _ => Err(refused),
             };
         }
@@ -615,11 +749,17 @@ async fn size(session: &Session, path: &VirtualPath, is_ascii: bool) -> Result<F
     if found.size > MAX_COUNTED {
         return Err(Refusal::TooLargeForAscii);
     }
-    let file = session.open(path, Open::Read).await.map_err(|error| refusal::of_session(&error))?;
+    let file = session
+        .open(path, Open::Read)
+        .await
+        .map_err(|error| refusal::of_session(&error))?;
     let (mut at, mut count) = (0, 0);
     let mut counter = ascii::Counter::default();
     loop {
-        let block = file.read_at(at, pasarela_dtp::BLOCK).await.map_err(|error| refusal::of_store(&error))?;
+        let block = file
+            .read_at(at, pasarela_dtp::BLOCK)
+            .await
+            .map_err(|error| refusal::of_store(&error))?;
         if block.is_empty() {
             return Ok(FileAnswer::Number(count));
         }
@@ -644,16 +784,27 @@ pub(crate) async fn status(
             (None, Some(lines)) => lines,
             (None, None) => return Err(Refusal::Local),
         };
-        let page = lines.next(pasarela_dtp::BLOCK).await.map_err(|error| refusal::of_transfer(&error))?;
+        let page = lines
+            .next(pasarela_dtp::BLOCK)
+            .await
+            .map_err(|error| refusal::of_transfer(&error))?;
         Ok((page, lines))
     };
     match page.await {
-        Ok((Some(page), lines)) => {
-            Outcome::Answer(slip.answer(Ok(StatusPage { lines: page, more: true })), Keep::Listing(lines))
-        }
-        Ok((None, _)) => {
-            Outcome::Answer(slip.answer(Ok(StatusPage { lines: Default::default(), more: false })), Keep::Nothing)
-        }
+        Ok((Some(page), lines)) => Outcome::Answer(
+            slip.answer(Ok(StatusPage {
+                lines: page,
+                more: true,
+            })),
+            Keep::Listing(lines),
+        ),
+        Ok((None, _)) => Outcome::Answer(
+            slip.answer(Ok(StatusPage {
+                lines: Default::default(),
+                more: false,
+            })),
+            Keep::Nothing,
+        ),
         Err(refused) => Outcome::Answer(slip.answer(Err(refused)), Keep::Nothing),
     }
 }
@@ -669,19 +820,36 @@ struct TransferLog {
 impl TransferLog {
     fn begin(transfer: &Transfer, path: &[u8]) -> Self {
         let path = String::from_utf8_lossy(path).escape_debug().to_string();
-        Self { verb: transfer.action.verb(), path, began: Instant::now(), open: true }
+        Self {
+            verb: transfer.action.verb(),
+            path,
+            began: Instant::now(),
+            open: true,
+        }
     }
 
     fn end(&mut self, bytes: u64) {
         self.open = false;
         let elapsed = self.began.elapsed();
-        info!(verb = self.verb, path = self.path, bytes, ?elapsed, "transfer complete");
+        info!(
+            verb = self.verb,
+            path = self.path,
+            bytes,
+            ?elapsed,
+            "transfer complete"
+        );
     }
 
     fn fail(&mut self, why: &Refusal) {
         self.open = false;
         let elapsed = self.began.elapsed();
-        info!(verb = self.verb, path = self.path, ?elapsed, ?why, "transfer failed");
+        info!(
+            verb = self.verb,
+            path = self.path,
+            ?elapsed,
+            ?why,
+            "transfer failed"
+        );
     }
 }
 

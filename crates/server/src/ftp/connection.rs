@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::server_pi::{Ask, Output, Pending, Profile, Refusal, ServerPi, TlsPolicy};
-use pasarela_session::{Account, Session};
 use pasarela_session::limits::Turned;
+use pasarela_session::{Account, Session};
 use pasarela_store::VirtualPath;
 use pasarela_tls::{Stream, Tag};
 use rustix::net::{RecvFlags, recv};
@@ -45,7 +45,11 @@ impl Line {
             // Not `AsyncRead`: a read that ends at the urgent mark is short although more is there, which tokio
             // takes for a drained socket.
             Self::Plain(stream) => {
-                stream.async_io(Interest::READABLE, || Ok(recv(&*stream, &mut *buffer, RecvFlags::empty())?.0)).await
+                stream
+                    .async_io(Interest::READABLE, || {
+                        Ok(recv(&*stream, &mut *buffer, RecvFlags::empty())?.0)
+                    })
+                    .await
             }
             Self::Protected(stream) => stream.read(buffer).await,
         }
@@ -123,7 +127,11 @@ async fn admitted(
         login_deadline: settings.limits.login,
         idle_timeout: settings.limits.idle,
         host_names: settings.host_names.clone(),
-        open_names: if settings.users.is_anonymous(b"anonymous") { &["anonymous", "ftp"] } else { &[] },
+        open_names: if settings.users.is_anonymous(b"anonymous") {
+            &["anonymous", "ftp"]
+        } else {
+            &[]
+        },
     };
     let context = Context {
         service: Arc::clone(service),
@@ -267,7 +275,9 @@ impl Connection {
             endpoint.announced(sockets::least_round_trip(line.tcp()));
         }
         debug!(reply = %bytes[..bytes.len().min(200)].escape_ascii());
-        let Some(line) = &mut self.line else { return Err(io::ErrorKind::NotConnected.into()) };
+        let Some(line) = &mut self.line else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
         tokio::time::timeout(REPLY_PATIENCE, line.write_all(bytes)).await?
     }
 
@@ -294,7 +304,10 @@ impl Connection {
     /// The publish promise: only while the client is there to hear of it. A client that is gone gets its part kept
     /// as a part, however whole it looks from here.
     fn publish(&mut self, now: Instant, publish: chore::Publish) {
-        let is_there = self.line.as_ref().is_some_and(|line| sockets::is_open(line.tcp()));
+        let is_there = self
+            .line
+            .as_ref()
+            .is_some_and(|line| sockets::is_open(line.tcp()));
         if is_there || self.pi.is_quitting() {
             self.chore = Some(Box::pin(chore::publish(publish)));
         } else {
@@ -305,7 +318,9 @@ impl Connection {
 
     async fn start_tls(&mut self, slip: Pending<Result<(), Refusal>>) {
         let (Some(Line::Plain(stream)), Some(tls)) = (self.line.take(), &self.context.settings.tls) else {
-            return self.pi.handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
+            return self
+                .pi
+                .handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
         };
         let patience = self.context.settings.limits.tls_handshake;
         let answer = match tokio::time::timeout(patience, tls.accept_control(stream)).await {
@@ -337,7 +352,10 @@ impl Connection {
     fn log_in(&mut self, account: Arc<Account>) {
         self.context.service.forget_unauthenticated(self.id);
         if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
-            let visitor = Visitor { peer: self.context.peer.ip(), account: account.name.clone() };
+            let visitor = Visitor {
+                peer: self.context.peer.ip(),
+                account: account.name.clone(),
+            };
             switchboard.introduce(tag, visitor);
         }
         self.context.session = Some(Session::new(account, Default::default()));
@@ -348,7 +366,11 @@ impl Connection {
         self.context.session = None;
         self.context.cwd = VirtualPath::root();
         self.kept = Kept::default();
-        self.context.admission.lock().unwrap_or_else(PoisonError::into_inner).logged_out();
+        self.context
+            .admission
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .logged_out();
     }
 }
 

@@ -24,12 +24,18 @@ pub(crate) enum DataConnection {
 impl DataConnection {
     /// Connects to the client, from the address that it knows this server by.
     pub(crate) async fn connect(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
-        let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = if to.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
         let from = if to.is_ipv4() { from.to_canonical() } else { from };
         if from.is_ipv4() == to.is_ipv4() {
             socket.bind(SocketAddr::new(from, 0))?;
         }
-        let stream = tokio::time::timeout(patience, socket.connect(to)).await.map_err(io::Error::from)??;
+        let stream = tokio::time::timeout(patience, socket.connect(to))
+            .await
+            .map_err(io::Error::from)??;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

@@ -52,12 +52,20 @@ impl Hasher {
 }
 
 /// The digest of the bytes from `first` up to but without `end`, in lower-case hexadecimal.
-pub(crate) async fn digest(file: &dyn File, algorithm: HashAlgorithm, first: u64, end: u64) -> Result<String, Refusal> {
+pub(crate) async fn digest(
+    file: &dyn File,
+    algorithm: HashAlgorithm,
+    first: u64,
+    end: u64,
+) -> Result<String, Refusal> {
     let mut hasher = Hasher::new(algorithm);
     let mut at = first;
     while at < end {
         let len = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
-        let block = file.read_at(at, len).await.map_err(|error| refusal::of_store(&error))?;
+        let block = file
+            .read_at(at, len)
+            .await
+            .map_err(|error| refusal::of_store(&error))?;
         if block.is_empty() {
             return Err(Refusal::Shrunk);
         }

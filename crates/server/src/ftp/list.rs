@@ -89,8 +89,16 @@ impl Lines {
         } else if matches!(form, Form::Facts(_)) {
             return Err(Refusal::NotADirectory);
         } else {
-            let mut entry = lines.session.stat_entry(&path).await.map_err(|e| refusal::of_session(&e))?;
-            entry.name = if typed.is_empty() { b".".to_vec() } else { typed.to_vec() };
+            let mut entry = lines
+                .session
+                .stat_entry(&path)
+                .await
+                .map_err(|e| refusal::of_session(&e))?;
+            entry.name = if typed.is_empty() {
+                b".".to_vec()
+            } else {
+                typed.to_vec()
+            };
             lines.ready.push_back(vec![entry]);
         }
         Ok(lines)
@@ -105,13 +113,21 @@ impl Lines {
     }
 
     async fn open_directory(&mut self, path: VirtualPath) -> Result<(), Refusal> {
-        let pages = self.session.list(&path).await.map_err(|error| refusal::of_session(&error))?;
+        let pages = self
+            .session
+            .list(&path)
+            .await
+            .map_err(|error| refusal::of_session(&error))?;
         if self.options.dots && matches!(self.form, Form::Long | Form::Names) {
             let parent = path.parent().unwrap_or_else(VirtualPath::root);
             let mut dots = Vec::new();
             for (name, dir) in [(".", &path), ("..", &parent)] {
                 if let Ok(metadata) = self.session.stat(dir).await {
-                    dots.push(Entry { name: name.into(), metadata, link_target: None });
+                    dots.push(Entry {
+                        name: name.into(),
+                        metadata,
+                        link_target: None,
+                    });
                 }
             }
             self.ready.push_back(dots);
@@ -125,7 +141,9 @@ impl Lines {
         if let Some(entries) = self.ready.pop_front() {
             return Ok(Some(entries));
         }
-        let Some((_, pages)) = &mut self.open else { return Ok(None) };
+        let Some((_, pages)) = &mut self.open else {
+            return Ok(None);
+        };
         if self.options.sort == Sort::None && !self.options.reverse {
             return pages.next_page().await;
         }
@@ -225,7 +243,10 @@ impl Source for Lines {
         let now = SystemTime::now();
         let mut out = Vec::new();
         loop {
-            if self.options.recursive && !self.begun && let Some((dir, _)) = &self.open {
+            if self.options.recursive
+                && !self.begun
+                && let Some((dir, _)) = &self.open
+            {
                 let dir = dir.clone();
                 self.heading(&mut out, &dir);
             }
@@ -258,7 +279,12 @@ struct Pattern<'a> {
 
 impl<'a> Pattern<'a> {
     fn of(typed: &'a [u8]) -> Option<Self> {
-        let (directory, name) = typed.split_at(typed.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1));
+        let (directory, name) = typed.split_at(
+            typed
+                .iter()
+                .rposition(|b| *b == b'/')
+                .map_or(0, |slash| slash + 1),
+        );
         let is_pattern = name.iter().any(|b| b"*?[".contains(b)) && name.len() <= 255;
         is_pattern.then_some(Self { directory, name })
     }
@@ -277,7 +303,12 @@ impl<'a> Pattern<'a> {
 }
 
 /// What a line is made from.
-pub(crate) fn item<'a>(name: &'a [u8], metadata: &Metadata, target: Option<&'a [u8]>, rights: Rights) -> Item<'a> {
+pub(crate) fn item<'a>(
+    name: &'a [u8],
+    metadata: &Metadata,
+    target: Option<&'a [u8]>,
+    rights: Rights,
+) -> Item<'a> {
     Item {
         name,
         kind: match metadata.kind {

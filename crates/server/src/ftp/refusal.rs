@@ -28,7 +28,10 @@ pub(crate) fn of_store(error: &StoreError) -> Refusal {
         ErrorKind::Busy => Refusal::Busy,
         ErrorKind::Unsupported => Refusal::Unsupported,
         _ => {
-            warn!(error = error.source.as_ref().map(tracing::field::display), "the store failed");
+            warn!(
+                error = error.source.as_ref().map(tracing::field::display),
+                "the store failed"
+            );
             Refusal::Local
         }
     }

@@ -16,7 +16,7 @@
 //!   An upload belongs to the one that speaks.
 //! - A stranger gets nothing and uses nothing up.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -41,8 +41,12 @@ const GUARD: Duration = Duration::from_millis(20);
 const PATIENCE_FOR_SPEECH: Duration = Duration::from_millis(500);
 /// How long a wait stays open after an arrival that should have proved itself and did not, or that broke.
 const GRACE: Duration = Duration::from_millis(500);
-/// How long a request queues at most.
+/// How long a request queues at most, and how long a plain one does before it may have the second port.
 const QUEUE: Duration = Duration::from_secs(5);
+const QUEUE_FOR_CONTROL: Duration = Duration::from_millis(300);
+/// How long a peer's troubles are remembered, and of how many peers.
+const MEMORY: Duration = Duration::from_secs(300);
+const MAX_TROUBLES: usize = 10_000;
 /// Arrivals held at once, in all and of one peer.
 const MAX_HELD: usize = 1024;
 const MAX_HELD_OF_PEER: usize = 64;
@@ -79,6 +83,15 @@ pub(crate) enum Shown {
     End,
 }
 
+/// What happened to a peer's plain transfers on a shared port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Its connections could not be told apart.
+    Ambiguous(Instant),
+    /// It did not reach the second port.
+    Unreachable(Instant),
+}
+
 /// A visitor: all sessions of one account from one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Visitor {
@@ -101,6 +114,8 @@ pub(crate) struct Request {
     pub(crate) protected: bool,
     /// The places that will do; one that is free for the peer is taken at random.
     pub(crate) places: Vec<PlaceId>,
+    /// Plain data may go to the second port where the places leave it in doubt.
+    pub(crate) may_use_second: bool,
     /// Whether the proof is demanded.
     pub(crate) require: RequireResumption,
 }
@@ -168,11 +183,16 @@ enum Nature {
     Ended,
     /// It could have been the answer to a wait that is over. A client that was refused closes its data connection;
     /// until then nothing is said to it that it could take for data.
-    Doubtful { since: Instant },
+    Doubtful {
+        since: Instant,
+    },
     /// Its handshake is under way.
     Handshaking,
     /// The handshake is done. `spoke` counts what came after it.
-    Proved { owner: Option<Tag>, spoke: bool },
+    Proved {
+        owner: Option<Tag>,
+        spoke: bool,
+    },
 }
 
 /// The state of all waits and arrivals.
@@ -184,6 +204,11 @@ pub(crate) struct Board {
     arrivals: BTreeMap<ArrivalId, Arrival>,
     held_of_peer: HashMap<IpAddr, usize>,
     visitors: HashMap<Tag, Visitor>,
+    /// Sessions whose data connection is on its way to them.
+    served: BTreeSet<SessionId>,
+    /// Where a second port serves plain data once the control port is ambiguous for a peer.
+    second: Option<PlaceId>,
+    troubles: HashMap<IpAddr, Trouble>,
     verdicts: VecDeque<Verdict>,
     next_arrival: ArrivalId,
     patience: Duration,
@@ -193,13 +218,27 @@ pub(crate) struct Board {
 impl Board {
     /// `patience` is how long a request queues and how long a data connection is waited for.
     pub(crate) fn new(patience: Duration, seed: u64) -> Self {
-        Self { patience, random: seed | 1, ..Self::default() }
+        Self {
+            patience,
+            random: seed | 1,
+            ..Self::default()
+        }
     }
 
     /// One more listening port.
     pub(crate) fn add_place(&mut self, kind: PlaceKind) -> PlaceId {
         self.places.push(kind);
         self.places.len() - 1
+    }
+
+    /// The place of the second port, which is opened only when it is granted.
+    pub(crate) fn set_second(&mut self, place: PlaceId) {
+        self.second = Some(place);
+    }
+
+    /// Whether anybody waits at a place.
+    pub(crate) fn is_waited_at(&self, place: PlaceId) -> bool {
+        self.waits.values().any(|wait| wait.place == place)
     }
 
     /// Other numbers for waits from now on.
@@ -239,6 +278,7 @@ impl Board {
                 wait.command = Some((now, direction));
                 wait.idle = false;
             }
+            None if self.served.contains(&session) => {}
             None => self.verdicts.push_back(Verdict::Refuse(session, Why::Lapsed)),
         }
         self.settle(now);
@@ -270,8 +310,20 @@ impl Board {
         } else if implicit && !self.is_anybody_waiting_at(place) {
             self.verdicts.push_back(Verdict::Greet(id));
         } else {
-            let nature = if implicit { Nature::Handshaking } else { Nature::Silent };
-            self.arrivals.insert(id, Arrival { peer, place, at: now, nature });
+            let nature = if implicit {
+                Nature::Handshaking
+            } else {
+                Nature::Silent
+            };
+            self.arrivals.insert(
+                id,
+                Arrival {
+                    peer,
+                    place,
+                    at: now,
+                    nature,
+                },
+            );
             *self.held_of_peer.entry(peer).or_default() += 1;
             if implicit {
                 self.verdicts.push_back(Verdict::Handshake(id));
@@ -283,7 +335,9 @@ impl Board {
 
     /// An arrival has shown what it is. After a handshake, [`Shown::Bytes`] are bytes inside TLS.
     pub(crate) fn showed(&mut self, now: Instant, id: ArrivalId, shown: Shown) {
-        let Some(arrival) = self.arrivals.get_mut(&id) else { return };
+        let Some(arrival) = self.arrivals.get_mut(&id) else {
+            return;
+        };
         arrival.nature = match (arrival.nature, shown) {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
             (Nature::Silent, Shown::Bytes) => Nature::Spoke,
@@ -294,7 +348,11 @@ impl Board {
         if arrival.nature == Nature::Handshaking {
             let (peer, place) = (arrival.peer, arrival.place);
             // Only a wait that expects TLS is worth a handshake.
-            if self.waits.values().any(|w| w.request.protected && (w.place == place || w.request.peer == peer)) {
+            if self
+                .waits
+                .values()
+                .any(|w| w.request.protected && (w.place == place || w.request.peer == peer))
+            {
                 self.verdicts.push_back(Verdict::Handshake(id));
             } else {
                 self.decide(id, Verdict::Drop(id, "TLS where nobody expects it"));
@@ -314,8 +372,12 @@ impl Board {
     /// An arrival has broken off, in its handshake or before.
     pub(crate) fn gone(&mut self, now: Instant, id: ArrivalId) {
         if let Some(arrival) = self.remove(id) {
-            let sessions: Vec<SessionId> =
-                self.waits.iter().filter(|(_, wait)| self.may_answer(wait, &arrival)).map(|(id, _)| *id).collect();
+            let sessions: Vec<SessionId> = self
+                .waits
+                .iter()
+                .filter(|(_, wait)| self.may_answer(wait, &arrival))
+                .map(|(id, _)| *id)
+                .collect();
             if let [session] = sessions[..] {
                 self.fail(now, session, Why::Broke);
             }
@@ -336,15 +398,25 @@ impl Board {
 
     /// When [`Board::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let queued = self.queue.iter().map(|(since, _)| *since + QUEUE.min(self.patience));
+        let queued = self.queue.iter().flat_map(|(since, request)| {
+            let second = (request.may_use_second && self.is_free_at_second(request))
+                .then_some(*since + QUEUE_FOR_CONTROL);
+            second.into_iter().chain([*since + QUEUE.min(self.patience)])
+        });
         let waits = self.waits.values().flat_map(|wait| {
             let came = wait.command.map(|(at, _)| at + self.patience);
             let lapses =
                 (wait.command.is_none() && self.is_contested(wait)).then_some(wait.granted + self.patience);
-            let failed = wait.command.zip(wait.failed).map(|((at, _), (since, _))| since.max(at) + GRACE);
+            let failed = wait
+                .command
+                .zip(wait.failed)
+                .map(|((at, _), (since, _))| since.max(at) + GRACE);
             [came, lapses, failed].into_iter().flatten()
         });
-        let idle = self.arrivals.values().filter(|arrival| arrival.nature != Nature::Handshaking);
+        let idle = self
+            .arrivals
+            .values()
+            .filter(|arrival| arrival.nature != Nature::Handshaking);
         let arrivals = idle.filter_map(|arrival| self.hold_ends(arrival));
         let guards = self.waits.values().filter_map(|wait| self.guard_ends(wait));
         queued.chain(waits).chain(arrivals).chain(guards).min()
@@ -363,17 +435,23 @@ impl Board {
 
     fn forget(&mut self, now: Instant, session: SessionId) {
         self.give_up(now, session);
+        self.served.remove(&session);
         self.queue.retain(|(_, request)| request.session != session);
     }
 
     /// Ends a wait that has got no answer.
     fn give_up(&mut self, now: Instant, session: SessionId) {
-        let Some(wait) = self.waits.remove(&session) else { return };
+        let Some(wait) = self.waits.remove(&session) else {
+            return;
+        };
         let doubtful: Vec<ArrivalId> = self
             .arrivals
             .iter()
             .filter(|(_, arrival)| {
-                let is_open = matches!(arrival.nature, Nature::Silent | Nature::Spoke | Nature::Proved { .. });
+                let is_open = matches!(
+                    arrival.nature,
+                    Nature::Silent | Nature::Spoke | Nature::Proved { .. }
+                );
                 is_open && self.may_answer(&wait, arrival)
             })
             .map(|(id, _)| *id)
@@ -424,7 +502,9 @@ impl Board {
     }
 
     fn is_anybody_waiting_at(&self, place: PlaceId) -> bool {
-        self.waits.values().any(|wait| wait.place == place && wait.answers_from.is_some())
+        self.waits
+            .values()
+            .any(|wait| wait.place == place && wait.answers_from.is_some())
     }
 
     /// Applies every rule until nothing changes.
@@ -461,13 +541,15 @@ impl Board {
     fn grant(&mut self, now: Instant) {
         let mut still_queued = VecDeque::new();
         while let Some((since, request)) = self.queue.pop_front() {
-            let is_free = |place: &PlaceId| {
-                !self.waits.values().any(|wait| wait.place == *place && wait.request.peer == request.peer)
-            };
-            let free: Vec<PlaceId> = request.places.iter().copied().filter(is_free).collect();
+            let places = self.places_for(now, since, &request);
+            let free: Vec<PlaceId> = places
+                .into_iter()
+                .filter(|place| self.is_free(*place, request.peer))
+                .collect();
             if free.is_empty() {
                 if now >= since + QUEUE.min(self.patience) {
-                    self.verdicts.push_back(Verdict::Refuse(request.session, Why::Full));
+                    self.verdicts
+                        .push_back(Verdict::Refuse(request.session, Why::Full));
                 } else {
                     still_queued.push_back((since, request));
                 }
@@ -475,11 +557,52 @@ impl Board {
             }
             let place = free[self.roll(free.len())];
             self.verdicts.push_back(Verdict::Grant(request.session, place));
-            let wait =
-                Wait { place, granted: now, answers_from: None, command: None, failed: None, idle: false, request };
+            let wait = Wait {
+                place,
+                granted: now,
+                answers_from: None,
+                command: None,
+                failed: None,
+                idle: false,
+                request,
+            };
             self.waits.insert(wait.request.session, wait);
         }
         self.queue = still_queued;
+    }
+
+    /// The places that a request may have by now.
+    fn places_for(&self, now: Instant, since: Instant, request: &Request) -> Vec<PlaceId> {
+        let Some(second) = self.second.filter(|_| request.may_use_second) else {
+            return request.places.clone();
+        };
+        match self.troubles.get(&request.peer) {
+            Some(Trouble::Ambiguous(at)) if now < *at + MEMORY => vec![second],
+            Some(Trouble::Unreachable(at)) if now < *at + MEMORY => request.places.clone(),
+            _ if now >= since + QUEUE_FOR_CONTROL => vec![second],
+            _ => request.places.clone(),
+        }
+    }
+
+    fn is_free(&self, place: PlaceId, peer: IpAddr) -> bool {
+        !self
+            .waits
+            .values()
+            .any(|wait| wait.place == place && wait.request.peer == peer)
+    }
+
+    fn is_free_at_second(&self, request: &Request) -> bool {
+        self.second
+            .is_some_and(|second| self.is_free(second, request.peer))
+            && !matches!(self.troubles.get(&request.peer), Some(Trouble::Unreachable(_)))
+    }
+
+    /// Remembers what a plain wait came to.
+    fn note_trouble(&mut self, peer: IpAddr, trouble: Trouble) {
+        if self.second.is_some() && (self.troubles.len() < MAX_TROUBLES || self.troubles.contains_key(&peer))
+        {
+            self.troubles.insert(peer, trouble);
+        }
     }
 
     /// A number below `sides` that nobody outside can foresee well enough to matter (xorshift, seeded at random).
@@ -493,13 +616,20 @@ impl Board {
     fn pair(&mut self, now: Instant) {
         let sessions: Vec<SessionId> = self.waits.keys().copied().collect();
         for session in sessions {
-            let Some(wait) = self.waits.get(&session) else { continue };
+            let Some(wait) = self.waits.get(&session) else {
+                continue;
+            };
             let commanded = wait.command.map(|(at, _)| at);
-            let outcome = if wait.request.protected { self.protected_answer(now, wait) } else { self.plain_answer(now, wait) };
+            let outcome = if wait.request.protected {
+                self.protected_answer(now, wait)
+            } else {
+                self.plain_answer(now, wait)
+            };
             match outcome {
                 Outcome::Nothing => {}
                 Outcome::Answer(id) => {
                     self.waits.remove(&session);
+                    self.served.insert(session);
                     self.decide(id, Verdict::Pair(session, id));
                 }
                 Outcome::Unproved(ids) => {
@@ -509,6 +639,10 @@ impl Board {
                     self.fail(now, session, Why::NotResumed);
                 }
                 Outcome::Ambiguous => {
+                    if !wait.request.protected {
+                        let peer = wait.request.peer;
+                        self.note_trouble(peer, Trouble::Ambiguous(now));
+                    }
                     self.give_up(now, session);
                     if commanded.is_none_or(|at| at < now) {
                         // The client has been told to read. It will see the end, and then the refusal.
@@ -537,7 +671,9 @@ impl Board {
     fn protected_answer(&self, now: Instant, wait: &Wait) -> Outcome {
         let (mut unproved, mut candidates) = (Vec::new(), Vec::new());
         for (id, arrival) in &self.arrivals {
-            let Nature::Proved { owner, spoke } = arrival.nature else { continue };
+            let Nature::Proved { owner, spoke } = arrival.nature else {
+                continue;
+            };
             match self.proof(wait, arrival, owner) {
                 Proof::Good => candidates.push((*id, spoke)),
                 Proof::Bad => unproved.push(*id),
@@ -553,7 +689,15 @@ impl Board {
             };
         }
         // On an implicit port a new control connection looks the same; only the transfer command tells.
-        let Some((commanded, direction)) = wait.command else { return Outcome::Nothing };
+        let Some((commanded, direction)) = wait.command else {
+            return Outcome::Nothing;
+        };
+        // Nor is it known yet what those will prove who are in their handshake.
+        let is_unknown =
+            |arrival: &Arrival| arrival.nature == Nature::Handshaking && self.may_answer(wait, arrival);
+        if self.arrivals.values().any(is_unknown) {
+            return Outcome::Nothing;
+        }
         let mut speaking = candidates.iter().filter(|(_, spoke)| *spoke);
         match (&candidates[..], direction, speaking.next(), speaking.next()) {
             ([(id, _)], ..) => Outcome::Answer(*id),
@@ -573,9 +717,10 @@ impl Board {
         let is_own = wait.request.peer == arrival.peer;
         let visitor = |tag: &Tag| self.visitors.get(tag);
         let is_very_session = owner.is_some() && owner == wait.request.tag;
-        let is_visitors = owner.as_ref().and_then(visitor).is_some_and(|owner| {
-            wait.request.tag.as_ref().and_then(visitor) == Some(owner)
-        });
+        let is_visitors = owner
+            .as_ref()
+            .and_then(visitor)
+            .is_some_and(|owner| wait.request.tag.as_ref().and_then(visitor) == Some(owner));
         match wait.request.require {
             _ if is_very_session => Proof::Good,
             RequireResumption::Always if is_own => Proof::Bad,
@@ -589,7 +734,9 @@ impl Board {
 
     /// Plain FTP: the only one, once the transfer command is given; of several, the one that uploads.
     fn plain_answer(&self, now: Instant, wait: &Wait) -> Outcome {
-        let Some((commanded, direction)) = wait.command else { return Outcome::Nothing };
+        let Some((commanded, direction)) = wait.command else {
+            return Outcome::Nothing;
+        };
         let mut candidates: Vec<(ArrivalId, &Arrival)> = self.plain_candidates(wait).collect();
         if candidates.len() > 1 && direction == Direction::Down {
             // Who has closed its side already is less likely to want anything.
@@ -601,10 +748,16 @@ impl Board {
                 // It came after the command: was it the answer, or was it only faster?
                 let guarded = arrival.at > commanded && now < arrival.at + GUARD;
                 let speaks = direction == Direction::Up && arrival.nature == Nature::Spoke;
-                if guarded && !speaks { Outcome::Nothing } else { Outcome::Answer(*id) }
+                if guarded && !speaks {
+                    Outcome::Nothing
+                } else {
+                    Outcome::Answer(*id)
+                }
             }
             several => {
-                let mut speaking = several.iter().filter(|(_, arrival)| arrival.nature == Nature::Spoke);
+                let mut speaking = several
+                    .iter()
+                    .filter(|(_, arrival)| arrival.nature == Nature::Spoke);
                 match (direction, speaking.next(), speaking.next()) {
                     (Direction::Up, Some((id, _)), None) => Outcome::Answer(*id),
                     (Direction::Up, None, _) if now < commanded + PATIENCE_FOR_SPEECH => Outcome::Nothing,
@@ -616,15 +769,18 @@ impl Board {
 
     fn plain_candidates<'a>(&'a self, wait: &'a Wait) -> impl Iterator<Item = (ArrivalId, &'a Arrival)> {
         let uploads = matches!(wait.command, Some((_, Direction::Up)));
-        self.arrivals.iter().map(|(id, arrival)| (*id, arrival)).filter(move |(_, arrival)| {
-            let fits = match arrival.nature {
-                // A client may close its side of a download at once.
-                Nature::Silent | Nature::Ended => true,
-                Nature::Spoke => uploads,
-                _ => false,
-            };
-            fits && self.may_answer(wait, arrival)
-        })
+        self.arrivals
+            .iter()
+            .map(|(id, arrival)| (*id, arrival))
+            .filter(move |(_, arrival)| {
+                let fits = match arrival.nature {
+                    // A client may close its side of a download at once.
+                    Nature::Silent | Nature::Ended => true,
+                    Nature::Spoke => uploads,
+                    _ => false,
+                };
+                fits && self.may_answer(wait, arrival)
+            })
     }
 
     /// Whether peer, place and time fit.
@@ -667,6 +823,14 @@ impl Board {
             })
             .collect();
         for (session, why) in over {
+            if let Some(wait) = self
+                .waits
+                .get(&session)
+                .filter(|wait| Some(wait.place) == self.second)
+            {
+                let peer = wait.request.peer;
+                self.note_trouble(peer, Trouble::Unreachable(now));
+            }
             self.give_up(now, session);
             self.verdicts.push_back(Verdict::Refuse(session, why));
         }
@@ -684,7 +848,10 @@ impl Board {
             .map(|(id, _)| *id)
             .collect();
         for id in released {
-            let ended = self.arrivals.get(&id).is_some_and(|arrival| arrival.nature == Nature::Ended);
+            let ended = self
+                .arrivals
+                .get(&id)
+                .is_some_and(|arrival| arrival.nature == Nature::Ended);
             if ended {
                 self.decide(id, Verdict::Drop(id, "closed by its peer"));
             } else {
@@ -702,12 +869,13 @@ impl Board {
         let own = self.waits.values().any(|wait| self.may_answer(wait, arrival));
         let proof_possible = match arrival.nature {
             Nature::Silent => self.waits.values().any(|wait| {
-                wait.request.protected && wait.place == arrival.place && wait.answers_from.is_some_and(|f| arrival.at >= f)
+                wait.request.protected
+                    && wait.place == arrival.place
+                    && wait.answers_from.is_some_and(|f| arrival.at >= f)
             }),
-            Nature::Proved { owner, .. } => self
-                .waits
-                .values()
-                .any(|wait| wait.request.protected && matches!(self.proof(wait, arrival, owner), Proof::Good)),
+            Nature::Proved { owner, .. } => self.waits.values().any(|wait| {
+                wait.request.protected && matches!(self.proof(wait, arrival, owner), Proof::Good)
+            }),
             _ => false,
         };
         if own {

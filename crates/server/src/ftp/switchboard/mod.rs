@@ -17,7 +17,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tracing::debug;
+use tracing::{debug, info, warn};
 
 use super::data::DataConnection;
 use board::{ArrivalId, Board, Request, SessionId, Shown, Verdict, Why};
@@ -28,6 +28,9 @@ use crate::sockets;
 
 /// The shortest time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
+
+/// How long the second port stays open without being needed.
+const SECOND_LIFE: Duration = Duration::from_secs(20);
 
 /// What becomes of a control connection is the caller's business.
 pub(crate) trait Greeter: Send + Sync + 'static {
@@ -59,15 +62,30 @@ pub(crate) struct Expectation {
     pub(crate) protected: bool,
     /// Where it may arrive.
     pub(crate) places: Vec<PlaceId>,
+    /// Whether plain data may go to the second port where the places leave it in doubt.
+    pub(crate) may_use_second: bool,
     /// Whether the proof is demanded.
     pub(crate) require: RequireResumption,
 }
 
 struct Place {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     port: u16,
     /// A protected connection here may also be a control connection (implicit TLS).
     is_control_too: bool,
+}
+
+/// The second port for plain data: it listens only while it is needed.
+struct Second {
+    listener: Arc<TcpListener>,
+    port: u16,
+    accepting: JoinHandle<()>,
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
 }
 
 /// Who waits for which answer.
@@ -101,6 +119,7 @@ struct State {
 /// The switchboard of one server.
 pub(crate) struct Switchboard {
     places: Vec<Place>,
+    second: Mutex<Option<Second>>,
     state: Mutex<State>,
     timer: Notify,
     greeter: Arc<dyn Greeter>,
@@ -119,17 +138,39 @@ impl Switchboard {
         for (listener, kind) in sockets {
             let port = listener.local_addr()?.port();
             board.add_place(kind);
-            places.push(Place { listener, port, is_control_too: kind == PlaceKind::Control { implicit: true } });
+            places.push(Place {
+                listener: Arc::new(listener),
+                port,
+                is_control_too: kind == PlaceKind::Control { implicit: true },
+            });
         }
-        let state = Mutex::new(State { board, tables: Tables::default() });
-        Ok(Arc::new(Self { places, state, timer: Notify::new(), greeter }))
+        let second = board.add_place(PlaceKind::Data);
+        board.set_second(second);
+        let state = Mutex::new(State {
+            board,
+            tables: Tables::default(),
+        });
+        Ok(Arc::new(Self {
+            places,
+            second: Mutex::default(),
+            state,
+            timer: Notify::new(),
+            greeter,
+        }))
     }
 
     /// Accepts at every place until the tasks are aborted.
     pub(crate) fn spawn(self: &Arc<Self>) -> Vec<JoinHandle<()>> {
-        let mut tasks: Vec<_> =
-            (0..self.places.len()).map(|place| tokio::spawn(Arc::clone(self).accept_at(place))).collect();
+        let mut tasks: Vec<_> = self
+            .places
+            .iter()
+            .enumerate()
+            .map(|(place, Place { listener, .. })| {
+                tokio::spawn(Arc::clone(self).accept_at(place, Arc::clone(listener)))
+            })
+            .collect();
         tasks.push(tokio::spawn(Arc::clone(self).keep_time()));
+        tasks.push(tokio::spawn(Arc::clone(self).close_second_when_idle()));
         tasks
     }
 
@@ -164,16 +205,83 @@ impl Switchboard {
             session
         };
         // From here on dropping it cleans up.
-        let mut endpoint = Endpoint { switchboard: Arc::clone(self), session, words, port: 0, here: None };
-        let Expectation { peer, tag, protected, places, require } = wanted;
-        self.act(|board, now| board.request(now, Request { session, peer, tag, protected, places, require }));
+        let mut endpoint = Endpoint {
+            switchboard: Arc::clone(self),
+            session,
+            words,
+            port: 0,
+            here: None,
+        };
+        let Expectation {
+            peer,
+            tag,
+            protected,
+            places,
+            may_use_second,
+            require,
+        } = wanted;
+        let control = places.first().copied();
+        let request = Request {
+            session,
+            peer,
+            tag,
+            protected,
+            places,
+            may_use_second,
+            require,
+        };
+        self.act(|board, now| board.request(now, request));
         match endpoint.words.recv().await {
             Some(Word::Granted(place)) => {
-                endpoint.port = self.places[place].port;
+                endpoint.port = match self.places.get(place) {
+                    Some(place) => place.port,
+                    None => self.open_second(place, control).map_err(|error| {
+                        warn!(%error, "the second data port");
+                        Refusal::Local
+                    })?,
+                };
                 Ok(endpoint)
             }
             Some(Word::Refused(why)) => Err(refusal(why)),
             _ => Err(Refusal::Local),
+        }
+    }
+
+    /// The number of the second port, which listens from now on, at the address of the control port.
+    fn open_second(self: &Arc<Self>, place: PlaceId, control: Option<PlaceId>) -> io::Result<u16> {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(second) = &*second {
+            return Ok(second.port);
+        }
+        let mut address = self.local_addr(control.unwrap_or(0))?;
+        address.set_port(0);
+        let socket = sockets::listen(address)?;
+        let port = socket.local_addr()?.port();
+        let listener = Arc::new(TcpListener::from_std(socket)?);
+        info!(
+            port,
+            "a second port for plain data, as the control port is ambiguous"
+        );
+        let accepting = tokio::spawn(Arc::clone(self).accept_at(place, Arc::clone(&listener)));
+        *second = Some(Second {
+            listener,
+            port,
+            accepting,
+        });
+        Ok(port)
+    }
+
+    /// Closes the second port when nobody has needed it for a while.
+    async fn close_second_when_idle(self: Arc<Self>) {
+        let place = self.places.len();
+        let mut idle_since = Instant::now();
+        loop {
+            tokio::time::sleep(SECOND_LIFE / 4).await;
+            if self.state().board.is_waited_at(place) {
+                idle_since = Instant::now();
+            } else if idle_since.elapsed() >= SECOND_LIFE {
+                self.second.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
         }
     }
 
@@ -237,8 +345,7 @@ impl Switchboard {
         }
     }
 
-    async fn accept_at(self: Arc<Self>, place: PlaceId) {
-        let listener = &self.places[place].listener;
+    async fn accept_at(self: Arc<Self>, place: PlaceId, listener: Arc<TcpListener>) {
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => self.arrived(stream, peer, place),
@@ -259,7 +366,17 @@ impl Switchboard {
     /// Takes what the kernel has completed but the accept loop has not seen yet, so that a data connection is
     /// never judged missing that was there before its transfer command.
     fn accept_pending(self: &Arc<Self>) {
-        for (place, Place { listener, .. }) in self.places.iter().enumerate() {
+        let second = {
+            let second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+            second.as_ref().map(|second| Arc::clone(&second.listener))
+        };
+        for (place, listener) in self
+            .places
+            .iter()
+            .map(|place| &place.listener)
+            .chain(&second)
+            .enumerate()
+        {
             while let Some((stream, peer)) = sockets::accept_now(listener) {
                 self.arrived(stream, peer, place);
             }
@@ -274,7 +391,9 @@ impl Switchboard {
         let id = {
             let mut state = self.state();
             let due = state.board.poll_timeout();
-            let id = state.board.arrive(Instant::now(), peer.ip().to_canonical(), place);
+            let id = state
+                .board
+                .arrive(Instant::now(), peer.ip().to_canonical(), place);
             state.tables.arrivals.insert(id, sender);
             self.carry_out(&mut state);
             if state.board.poll_timeout() != due {
@@ -282,7 +401,13 @@ impl Switchboard {
             }
             id
         };
-        let mut arrival = Arrival { switchboard: Arc::clone(self), id, place, peer, decisions };
+        let mut arrival = Arrival {
+            switchboard: Arc::clone(self),
+            id,
+            place,
+            peer,
+            decisions,
+        };
         // Most arrivals are decided at once; those need no task of their own to wait in.
         match arrival.decisions.try_recv() {
             Ok(Decision::Greet) => self.greeter.greet(place, peer, Control::Plain(stream)),
@@ -352,7 +477,12 @@ impl Arrival {
         let (tls, patience) = self.switchboard.greeter.tls();
         let Some(tls) = tls else { return self.gone() };
         let handshake = async {
-            if self.switchboard.places[self.place].is_control_too {
+            if self
+                .switchboard
+                .places
+                .get(self.place)
+                .is_some_and(|place| place.is_control_too)
+            {
                 tls.accept_either(stream).await
             } else {
                 tls.accept_data(stream).await
@@ -367,7 +497,8 @@ impl Arrival {
             Err(_) => return self.gone(),
         };
         let (stream, issued) = (accepted.stream, accepted.issued);
-        self.switchboard.act(|board, now| board.proved(now, self.id, accepted.resumed));
+        self.switchboard
+            .act(|board, now| board.proved(now, self.id, accepted.resumed));
         let mut shown = false;
         loop {
             tokio::select! {
@@ -421,7 +552,8 @@ impl Endpoint {
     /// The reply that names it goes out now.
     pub(crate) fn announced(&self, round_trip: Duration) {
         self.switchboard.accept_pending();
-        self.switchboard.act(|board, now| board.announced(now, self.session, round_trip));
+        self.switchboard
+            .act(|board, now| board.announced(now, self.session, round_trip));
     }
 
     /// The transfer command failed; the endpoint stays as long as nobody else needs it.
@@ -432,7 +564,8 @@ impl Endpoint {
     /// The transfer command is given. What can be known now is told now, before the client is told to go ahead.
     pub(crate) fn command(&mut self, direction: Direction) -> Result<(), Refusal> {
         self.switchboard.accept_pending();
-        self.switchboard.act(|board, now| board.command(now, self.session, direction));
+        self.switchboard
+            .act(|board, now| board.command(now, self.session, direction));
         match self.words.try_recv() {
             Ok(Word::Here(connection)) => self.here = Some(*connection),
             Ok(Word::Refused(why)) => return Err(refusal(why)),

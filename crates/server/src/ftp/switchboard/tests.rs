@@ -40,9 +40,18 @@ impl Hall {
         // Sessions 1 to 3 are one visitor's; 9 is somebody else's behind the same address.
         for session in [1, 2, 3, 9] {
             let account = if session == 9 { "else" } else { "u" };
-            board.introduce(tag(session), Visitor { peer: owner(), account: account.into() });
+            board.introduce(
+                tag(session),
+                Visitor {
+                    peer: owner(),
+                    account: account.into(),
+                },
+            );
         }
-        Self { board, now: Instant::now() }
+        Self {
+            board,
+            now: Instant::now(),
+        }
     }
 
     fn verdicts(&mut self) -> Vec<Verdict> {
@@ -67,9 +76,23 @@ impl Hall {
         verdicts
     }
 
-    fn ask(&mut self, session: SessionId, protected: bool, places: &[PlaceId], require: RequireResumption) -> Vec<Verdict> {
+    fn ask(
+        &mut self,
+        session: SessionId,
+        protected: bool,
+        places: &[PlaceId],
+        require: RequireResumption,
+    ) -> Vec<Verdict> {
         let tag = protected.then(|| tag(session));
-        let request = Request { session, peer: owner(), tag, protected, places: places.into(), require };
+        let request = Request {
+            session,
+            peer: owner(),
+            tag,
+            protected,
+            places: places.into(),
+            may_use_second: false,
+            require,
+        };
         self.board.request(self.now, request);
         self.verdicts()
     }
@@ -154,9 +177,15 @@ fn of_two_silent_connections_nobody_can_tell_which() {
     let mut hall = Hall::new();
     hall.waiting(1, false, CONTROL);
     let (one, two) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
-    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Refuse(1, Why::Ambiguous)]);
+    assert_eq!(
+        hall.commands(1, Direction::Down),
+        [Verdict::Refuse(1, Why::Ambiguous)]
+    );
     // The client of the refused transfer hangs up; only then is the other one greeted.
-    assert_eq!(hall.shows(one, Shown::End), [Verdict::Drop(one, "closed by its peer")]);
+    assert_eq!(
+        hall.shows(one, Shown::End),
+        [Verdict::Drop(one, "closed by its peer")]
+    );
     assert_eq!(hall.after(Duration::from_secs(3)), [Verdict::Greet(two)]);
 }
 
@@ -170,7 +199,14 @@ fn two_that_come_after_the_command_are_both_closed() {
     hall.now += MS;
     let (two, verdicts) = hall.arrives(owner(), CONTROL);
     let why = "it could not be told from another one";
-    assert_eq!(verdicts, [Verdict::Drop(one, why), Verdict::Drop(two, why), Verdict::Refuse(1, Why::Ambiguous)]);
+    assert_eq!(
+        verdicts,
+        [
+            Verdict::Drop(one, why),
+            Verdict::Drop(two, why),
+            Verdict::Refuse(1, Why::Ambiguous)
+        ]
+    );
 }
 
 #[test]
@@ -179,7 +215,10 @@ fn an_upload_belongs_to_the_one_that_speaks() {
     hall.waiting(1, false, CONTROL);
     let (newcomer, data) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
     assert_eq!(hall.shows(data, Shown::Bytes), []);
-    assert_eq!(hall.commands(1, Direction::Up), [Verdict::Pair(1, data), Verdict::Greet(newcomer)]);
+    assert_eq!(
+        hall.commands(1, Direction::Up),
+        [Verdict::Pair(1, data), Verdict::Greet(newcomer)]
+    );
 }
 
 #[test]
@@ -230,7 +269,11 @@ fn a_strangers_control_connection_is_held_for_a_moment_only() {
     hall.board.cancel(hall.now, 1);
     hall.waiting(2, false, CONTROL);
     let (id, verdicts) = hall.arrives(stranger(), CONTROL);
-    assert_eq!(verdicts, [Verdict::Greet(id)], "plain data cannot come from elsewhere");
+    assert_eq!(
+        verdicts,
+        [Verdict::Greet(id)],
+        "plain data cannot come from elsewhere"
+    );
 }
 
 #[test]
@@ -240,7 +283,10 @@ fn silence_means_nothing_where_a_handshake_is_due() {
     let (newcomer, data) = (hall.held(owner(), CONTROL), hall.held(owner(), CONTROL));
     assert_eq!(hall.commands(1, Direction::Down), []);
     assert_eq!(hall.shows(data, Shown::Hello), [Verdict::Handshake(data)]);
-    assert_eq!(hall.proves(data, None), [Verdict::Pair(1, data), Verdict::Greet(newcomer)]);
+    assert_eq!(
+        hall.proves(data, None),
+        [Verdict::Pair(1, data), Verdict::Greet(newcomer)]
+    );
 }
 
 #[test]
@@ -255,9 +301,15 @@ fn somebody_elses_session_is_no_proof() {
         hall.ask(1, true, &[DATA], require);
         hall.board.announced(hall.now, 1, Duration::ZERO);
         let (id, verdicts) = hall.hello(owner(), DATA, shown);
-        assert_eq!(verdicts, [Verdict::Drop(id, "the TLS session is not this session's")]);
+        assert_eq!(
+            verdicts,
+            [Verdict::Drop(id, "the TLS session is not this session's")]
+        );
         assert_eq!(hall.commands(1, Direction::Down), []);
-        assert_eq!(hall.after(Duration::from_secs(1)), [Verdict::Refuse(1, Why::NotResumed)]);
+        assert_eq!(
+            hall.after(Duration::from_secs(1)),
+            [Verdict::Refuse(1, Why::NotResumed)]
+        );
     }
 }
 
@@ -294,9 +346,15 @@ fn one_plain_wait_a_peer_and_place_and_the_next_in_the_queue() {
     hall.waiting(1, false, DATA);
     assert_eq!(hall.ask(2, false, &[DATA], RequireResumption::Never), []);
     let id = hall.held(owner(), DATA);
-    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, id), Verdict::Grant(2, DATA)]);
+    assert_eq!(
+        hall.commands(1, Direction::Down),
+        [Verdict::Pair(1, id), Verdict::Grant(2, DATA)]
+    );
     assert_eq!(hall.ask(3, false, &[DATA], RequireResumption::Never), []);
-    assert_eq!(hall.after(Duration::from_secs(6)), [Verdict::Refuse(3, Why::Full)]);
+    assert_eq!(
+        hall.after(Duration::from_secs(6)),
+        [Verdict::Refuse(3, Why::Full)]
+    );
 }
 
 #[test]
@@ -305,7 +363,9 @@ fn a_range_has_as_many_waits_a_peer_as_ports() {
     let range = [DATA, DATA + 1];
     let one = hall.ask(1, false, &range, RequireResumption::Never);
     let two = hall.ask(2, false, &range, RequireResumption::Never);
-    let ([Verdict::Grant(1, one)], [Verdict::Grant(2, two)]) = (&one[..], &two[..]) else { panic!("{one:?} {two:?}") };
+    let ([Verdict::Grant(1, one)], [Verdict::Grant(2, two)]) = (&one[..], &two[..]) else {
+        panic!("{one:?} {two:?}")
+    };
     assert_ne!(one, two);
     assert_eq!(hall.ask(3, false, &range, RequireResumption::Never), []);
 }
@@ -315,11 +375,20 @@ fn an_unused_endpoint_gives_way() {
     let mut hall = Hall::new();
     hall.waiting(1, false, DATA);
     hall.board.idle(hall.now, 1);
-    assert_eq!(hall.ask(2, false, &[DATA], RequireResumption::Never), [Verdict::Grant(2, DATA)]);
-    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Refuse(1, Why::Lapsed)]);
+    assert_eq!(
+        hall.ask(2, false, &[DATA], RequireResumption::Never),
+        [Verdict::Grant(2, DATA)]
+    );
+    assert_eq!(
+        hall.commands(1, Direction::Down),
+        [Verdict::Refuse(1, Why::Lapsed)]
+    );
     // Unused for long, it gives way as well.
     hall.now += Duration::from_secs(20);
-    assert_eq!(hall.ask(3, false, &[DATA], RequireResumption::Never), [Verdict::Grant(3, DATA)]);
+    assert_eq!(
+        hall.ask(3, false, &[DATA], RequireResumption::Never),
+        [Verdict::Grant(3, DATA)]
+    );
 }
 
 #[test]
@@ -345,7 +414,10 @@ fn a_broken_handshake_is_told_soon() {
     hall.shows(id, Shown::Hello);
     hall.commands(1, Direction::Down);
     hall.board.gone(hall.now, id);
-    assert_eq!(hall.after(Duration::from_secs(1)), [Verdict::Refuse(1, Why::Broke)]);
+    assert_eq!(
+        hall.after(Duration::from_secs(1)),
+        [Verdict::Refuse(1, Why::Broke)]
+    );
 }
 
 #[test]
@@ -353,7 +425,10 @@ fn nobody_is_waited_for_without_end() {
     let mut hall = Hall::new();
     hall.waiting(1, true, CONTROL);
     hall.commands(1, Direction::Up);
-    assert_eq!(hall.after(Duration::from_secs(16)), [Verdict::Refuse(1, Why::NobodyCame)]);
+    assert_eq!(
+        hall.after(Duration::from_secs(16)),
+        [Verdict::Refuse(1, Why::NobodyCame)]
+    );
     assert_eq!(hall.board.load(), (0, 0, 0));
     assert_eq!(hall.board.poll_timeout(), None);
 }
@@ -370,4 +445,45 @@ fn what_is_held_is_bounded() {
     let (id, verdicts) = hall.hello(owner(), DATA, Some(1));
     assert_eq!(verdicts.first(), Some(&Verdict::Pair(1, id)));
     assert_eq!(hall.board.load(), (0, 0, 0));
+}
+
+#[test]
+fn plain_data_goes_to_the_second_port_once_the_control_port_is_in_doubt() {
+    let mut hall = Hall::new();
+    hall.board.set_second(DATA + 1);
+    let ask = |hall: &mut Hall, session| {
+        let request = Request {
+            session,
+            peer: owner(),
+            tag: None,
+            protected: false,
+            places: vec![CONTROL],
+            may_use_second: true,
+            require: RequireResumption::WhenOffered,
+        };
+        hall.board.request(hall.now, request);
+        hall.verdicts()
+    };
+    assert_eq!(ask(&mut hall, 1), [Verdict::Grant(1, CONTROL)]);
+    hall.board.announced(hall.now, 1, Duration::ZERO);
+    // Somebody else's turn would take long.
+    assert_eq!(ask(&mut hall, 2), []);
+    assert_eq!(hall.after(400 * MS), [Verdict::Grant(2, DATA + 1)]);
+    hall.board.cancel(hall.now, 2);
+    // Two that cannot be told apart.
+    hall.held(owner(), CONTROL);
+    hall.held(owner(), CONTROL);
+    assert_eq!(
+        hall.commands(1, Direction::Down),
+        [Verdict::Refuse(1, Why::Ambiguous)]
+    );
+    assert_eq!(ask(&mut hall, 1), [Verdict::Grant(1, DATA + 1)]);
+    hall.board.announced(hall.now, 1, Duration::ZERO);
+    // A firewall in between: the control port again.
+    hall.commands(1, Direction::Down);
+    assert!(
+        hall.after(Duration::from_secs(16))
+            .contains(&Verdict::Refuse(1, Why::NobodyCame))
+    );
+    assert_eq!(ask(&mut hall, 1), [Verdict::Grant(1, CONTROL)]);
 }
