@@ -50,9 +50,9 @@ impl Server {
         }
         let control_places = sockets.len();
         let ports = match settings.data_ports {
-            DataPorts::Auto | DataPorts::Control => 1..=0,
-            DataPorts::Port(port) => port..=port,
-            DataPorts::Range(first, last) => first..=last,
+            DataPorts::Auto | DataPorts::Control => Vec::new(),
+            DataPorts::Port(port) => vec![port],
+            DataPorts::Range(first, last) => (first..=last).collect(),
         };
         for port in ports {
             let address = data_address.map_or_else(

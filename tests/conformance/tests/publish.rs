@@ -373,6 +373,8 @@ fn calls(trace: &str) -> Vec<Call> {
         let Some((process, text)) = line.split_once(' ') else {
             continue;
         };
+        // Numbers are padded to the width of the longest.
+        let text = text.trim_start();
         if text.contains("<unfinished ...>") {
             open.push((process.to_owned(), calls.len()));
             calls.push(Call {

@@ -118,7 +118,7 @@ fn two_sessions_of_one_address_each_get_their_own() {
                         server.put(name, &content);
                         let mut client = server.login_tls(version);
                         for round in 0..20 {
-                            let got = client.receive(&format!("RETR {name}"));
+                            let got = client.receive(format!("RETR {name}"));
                             assert!(got == content, "{ports} {version:?}, round {round}");
                         }
                     });

@@ -43,11 +43,13 @@ fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {
     Some(lftp(site, &words(errand)))
 }
 
+/// A server that speaks LANG speaks UTF-8 (RFC 2640), so lftp converts names to it unless its own names are UTF-8
+/// already; then bytes go through as they are.
 fn command_without_charsets(site: &Site, errand: &Errand<'_>) -> Option<Command> {
     let mut script = b"set ftp:use-utf8 no\n".to_vec();
     script.extend(words(errand));
     let mut lftp = lftp(site, &script);
-    lftp.env("LC_ALL", "C");
+    lftp.env("LC_ALL", "C.UTF-8");
     Some(lftp)
 }
 
