@@ -210,6 +210,39 @@ impl Server {
         self.running.log.lock().expect("no panic").clone()
     }
 
+    /// Sends it SIGHUP: read the configuration again.
+    pub fn hang_up(&self) {
+        self.signal(rustix::process::Signal::HUP);
+    }
+
+    /// Sends it SIGTERM: finish and stop.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = rustix::process::Pid::from_child(&self.running.child);
+        rustix::process::kill_process(process, signal).expect("it runs");
+    }
+
+    /// Its exit code, once it has ended by itself.
+    pub fn ended(&mut self) -> Option<i32> {
+        crate::eventually("the server's end", || {
+            self.running.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+        self.running
+            .child
+            .try_wait()
+            .ok()
+            .flatten()
+            .and_then(|status| status.code())
+    }
+
+    /// Replaces its configuration file.
+    pub fn configure(&self, toml: &str) {
+        fs::write(self.home.path().join("pasarela.toml"), toml).expect("a configuration");
+    }
+
     /// Kills it as `kill -9` does.
     pub fn kill(&mut self) {
         self.running.kill();
