@@ -2,6 +2,7 @@
 
 mod config;
 mod ftp;
+mod listen;
 mod service;
 mod sockets;
 
@@ -17,7 +18,8 @@ use tracing::{info, warn};
 pub use config::{Config, DataPorts, Listener, RequireResumption, Settings, TlsMode};
 
 use ftp::switchboard::{PlaceKind, Switchboard};
-use service::{Reception, Service};
+use listen::Reception;
+use service::Service;
 
 /// A server whose sockets are bound; nobody is greeted before [`Server::run`].
 pub struct Server {

@@ -1,21 +1,18 @@
 //! What all connections of a server share: settings of the moment, the gate, the switchboard, who may be evicted.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use pasarela_ftp_proto::server_pi::Refusal;
 use pasarela_session::limits::Gate;
-use pasarela_tls::ServerTls;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{DataPorts, Settings};
-use crate::ftp::connection;
-use crate::ftp::switchboard::{Control, Greeter, PlaceId, Switchboard};
+use crate::ftp::switchboard::{PlaceId, Switchboard};
 
 /// The shared state of one server.
 pub(crate) struct Service {
@@ -116,44 +113,27 @@ impl Service {
         self.drain.cancel();
     }
 
+    /// Runs a connection's task, which the end of the server waits for.
+    pub(crate) fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(connection);
+    }
+
+    /// Tells the oldest connection that is not logged in to go; `false` where there is none.
+    pub(crate) fn evict(&self) -> bool {
+        let oldest = self
+            .unauthenticated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_first();
+        if let Some((_, notify)) = &oldest {
+            notify.notify_one();
+        }
+        oldest.is_some()
+    }
+
     /// Waits for the end of all connections, `patience` at most.
     pub(crate) async fn finished(&self, patience: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
-    }
-}
-
-/// The switchboard's greeter: it lives as long as the service does.
-pub(crate) struct Reception(pub(crate) std::sync::Weak<Service>);
-
-impl Greeter for Reception {
-    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control) {
-        if let Some(service) = self.0.upgrade() {
-            let tasks = service.tasks.clone();
-            tasks.spawn(connection::serve(service, place, peer, control));
-        }
-    }
-
-    fn tls(&self) -> (Option<ServerTls>, Duration) {
-        self.0.upgrade().map_or((None, Duration::ZERO), |service| {
-            let settings = service.settings();
-            (settings.tls.clone(), settings.limits.tls_handshake)
-        })
-    }
-
-    fn descriptors_exhausted(&self) {
-        if let Some(service) = self.0.upgrade() {
-            let oldest = {
-                let mut table = service
-                    .unauthenticated
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                table.pop_first()
-            };
-            tracing::warn!(evicted = oldest.is_some(), "no descriptors are left");
-            if let Some((_, notify)) = oldest {
-                notify.notify_one();
-            }
-        }
     }
 }

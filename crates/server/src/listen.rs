@@ -1,0 +1,36 @@
+//! The reception: what the switchboard has found to be a control connection is admitted and gets a task.
+
+use std::net::SocketAddr;
+use std::sync::Weak;
+use std::time::Duration;
+
+use pasarela_tls::ServerTls;
+use tracing::warn;
+
+use crate::ftp::connection;
+use crate::ftp::switchboard::{Control, Greeter, PlaceId};
+use crate::service::Service;
+
+/// Greets for a service, for as long as that lives.
+pub(crate) struct Reception(pub(crate) Weak<Service>);
+
+impl Greeter for Reception {
+    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control) {
+        if let Some(service) = self.0.upgrade() {
+            service.spawn(connection::serve(service.clone(), place, peer, control));
+        }
+    }
+
+    fn tls(&self) -> (Option<ServerTls>, Duration) {
+        self.0.upgrade().map_or((None, Duration::ZERO), |service| {
+            let settings = service.settings();
+            (settings.tls.clone(), settings.limits.tls_handshake)
+        })
+    }
+
+    fn descriptors_exhausted(&self) {
+        if let Some(service) = self.0.upgrade() {
+            warn!(evicted = service.evict(), "no descriptors are left");
+        }
+    }
+}
