@@ -139,7 +139,8 @@ impl Facts {
         format!(
             "lftp -u {} -e {} {url}",
             self.login(','),
-            quoted(Path::new(&settings))
+            quoted(Path::new(&settings)),
+            url = url.trim_end_matches('/'),
         )
     }
 

@@ -216,6 +216,18 @@ pub fn verb(line: &[u8]) -> Vec<u8> {
         .collect()
 }
 
+/// A line as a log may show it: PASS and ACCT without their arguments, other bytes escaped.
+#[must_use]
+pub fn loggable(line: &[u8]) -> String {
+    let verb = verb(line);
+    let shown = if matches!(&verb[..], b"PASS" | b"ACCT") {
+        &line[..verb.len().min(line.len())]
+    } else {
+        line
+    };
+    shown[..shown.len().min(200)].escape_ascii().to_string()
+}
+
 /// Reads one line.
 ///
 /// # Errors
@@ -590,6 +602,12 @@ mod tests {
         assert_eq!(parse(b"STOR \xe9\xff"), Ok(Command::Stor(b"\xe9\xff".to_vec())));
         assert_eq!(parse(b"RETR"), Err(BadCommand::Argument));
         assert_eq!(parse(b"RETR "), Err(BadCommand::Argument));
+    }
+
+    #[test]
+    fn a_log_shows_no_password() {
+        assert_eq!(loggable(b"pass hunter2"), "pass");
+        assert_eq!(loggable(b"RETR a\x1bb"), "RETR a\\x1bb");
     }
 
     #[test]

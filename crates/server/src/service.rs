@@ -21,6 +21,7 @@ pub(crate) struct Service {
     switchboard: OnceLock<Arc<Switchboard>>,
     /// For each control place, whether TLS is implicit there; data places follow.
     implicit: Vec<bool>,
+    data_ports: DataPorts,
     data_places: Vec<PlaceId>,
     connections: AtomicU64,
     unauthenticated: Mutex<BTreeMap<u64, Arc<Notify>>>,
@@ -31,11 +32,13 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(settings: Settings, implicit: Vec<bool>, data_places: Vec<PlaceId>) -> Arc<Self> {
         let gate = Gate::new(settings.limits.clone());
+        let data_ports = settings.data_ports;
         Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
             gate,
             switchboard: OnceLock::new(),
             implicit,
+            data_ports,
             data_places,
             connections: AtomicU64::new(0),
             unauthenticated: Mutex::default(),
@@ -76,10 +79,15 @@ impl Service {
 
     /// Where the data connections of a session may arrive whose control connection arrived at `control`.
     pub(crate) fn data_places(&self, control: PlaceId) -> Vec<PlaceId> {
-        match self.settings().data_ports {
+        match self.data_ports {
             DataPorts::Auto | DataPorts::Control => vec![control],
             DataPorts::Port(_) | DataPorts::Range(..) => self.data_places.clone(),
         }
+    }
+
+    /// Whether plain data may go to a second port.
+    pub(crate) fn has_second_port(&self) -> bool {
+        self.data_ports == DataPorts::Auto
     }
 
     pub(crate) fn next_connection(&self) -> u64 {

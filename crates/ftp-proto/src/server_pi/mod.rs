@@ -64,8 +64,10 @@ pub struct Profile {
     pub idle_timeout: Duration,
     /// The names that HOST may give; empty means any.
     pub host_names: Vec<String>,
-    /// Whether these names may log in without TLS, whatever [`TlsPolicy`] says.
-    pub open_names: &'static [&'static str],
+    /// The names that may log in without TLS, whatever [`TlsPolicy`] says.
+    pub open_names: Vec<String>,
+    /// Whether each command is put out as [`Output::Heard`], for a log.
+    pub tells_commands: bool,
 }
 
 /// Whether a session must be protected.
@@ -84,6 +86,8 @@ pub enum TlsPolicy {
 pub enum Output {
     /// Send these bytes. Each is one reply; it never is split or joined with the next by the owner.
     Send(Bytes),
+    /// A command as it was heard, secrets left out, control bytes escaped; for a log.
+    Heard(String),
     /// Do this and answer with the slip. At most one is open at a time.
     Ask(Ask),
     /// Drop the work on the open [`Ask`]; its answer is not wanted any more.
@@ -315,7 +319,12 @@ impl ServerPi {
         let taken = before - rest.len();
         self.input.drain(..taken);
         Some(match decoded? {
-            Decoded::Line(line) => command::parse(&line).map_err(BadLine::Command),
+            Decoded::Line(line) => {
+                if self.profile.tells_commands {
+                    self.out.push_back(Output::Heard(command::loggable(&line)));
+                }
+                command::parse(&line).map_err(BadLine::Command)
+            }
             Decoded::TooLong => Err(BadLine::TooLong),
         })
     }

@@ -29,7 +29,8 @@ fn profile() -> Profile {
         login_deadline: Duration::from_secs(60),
         idle_timeout: Duration::from_secs(300),
         host_names: Vec::new(),
-        open_names: &["anonymous", "ftp"],
+        open_names: vec!["anonymous".into(), "ftp".into()],
+        tells_commands: false,
     }
 }
 
@@ -79,7 +80,7 @@ impl Dialogue {
                     self.ask = None;
                 }
                 Output::Release => self.released += 1,
-                Output::Logout => {}
+                Output::Logout | Output::Heard(_) => {}
                 Output::Close => self.closed = true,
             }
         }

@@ -127,11 +127,8 @@ async fn admitted(
         login_deadline: settings.limits.login,
         idle_timeout: settings.limits.idle,
         host_names: settings.host_names.clone(),
-        open_names: if settings.users.is_anonymous(b"anonymous") {
-            &["anonymous", "ftp"]
-        } else {
-            &[]
-        },
+        open_names: settings.users.open_names(),
+        tells_commands: tracing::enabled!(tracing::Level::DEBUG),
     };
     let context = Context {
         service: Arc::clone(service),
@@ -245,6 +242,7 @@ impl Connection {
     async fn carry_out(&mut self) -> io::Result<()> {
         while let Some(output) = self.pi.poll_output() {
             match output {
+                Output::Heard(command) => debug!(command),
                 Output::Send(bytes) => self.send(&bytes).await?,
                 Output::Ask(Ask::StartTls(slip)) => self.start_tls(slip).await,
                 Output::Ask(ask) => self.chore = self.context.start(ask, &mut self.kept),

@@ -12,6 +12,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use crate::Account;
+use crate::account::TlsNeed;
 use hashing::Hashing;
 pub use password::{Password, hash};
 
@@ -114,12 +115,24 @@ impl Users {
         Some(row.account.clone())
     }
 
-    /// Whether `name` is an account that takes any password, so that it may log in without TLS.
+    /// Whether `name` is an account that takes any password.
     #[must_use]
     pub fn is_anonymous(&self, name: &[u8]) -> bool {
         self.rows
             .get(name)
             .is_some_and(|row| matches!(row.proof, Check::Anything))
+    }
+
+    /// The names that may log in without TLS even where it is required: accounts that say so, and those without a
+    /// password to protect.
+    #[must_use]
+    pub fn open_names(&self) -> Vec<String> {
+        let open = self
+            .rows
+            .iter()
+            .filter(|(_, row)| row.account.tls == TlsNeed::Optional || matches!(row.proof, Check::Anything));
+        open.map(|(name, _)| String::from_utf8_lossy(name).into_owned())
+            .collect()
     }
 
     /// Password hashes computed so far, for metrics.

@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use super::list::{self, Lines};
 use super::refusal;
 use super::switchboard::{Endpoint, Expectation, PlaceId};
-use crate::config::{DataPorts, Settings, TlsMode};
+use crate::config::{Settings, TlsMode};
 use crate::service::Service;
 pub(crate) use transfer::{Prepared, Publish, publish};
 
@@ -191,7 +191,7 @@ async fn passive(
             tag: context.tag,
             protected,
             places: context.service.data_places(context.place),
-            may_use_second: !protected && context.settings.data_ports == DataPorts::Auto,
+            may_use_second: !protected && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
         let endpoint = context.service.switchboard()?.expect(expectation).await?;

@@ -328,43 +328,39 @@ async fn connect(
     };
     match (&settings.tls, context.tag) {
         _ if !protected => Ok(DataConnection::Plain(stream)),
-        (Some(tls), Some(owner)) => protect(tls, owner, stream, settings, direction).await,
+        (Some(tls), Some(owner)) => protect(context, tls, owner, stream, direction).await,
         _ => Err(Refusal::DataTls),
     }
 }
 
 /// RFC 4217 §7: the server of the control connection is the server of the handshake, whoever connected.
 async fn protect(
+    context: &Context,
     tls: &ServerTls,
     owner: Tag,
     stream: TcpStream,
-    settings: &Settings,
     direction: Direction,
 ) -> Result<DataConnection, Refusal> {
+    let settings = &context.settings;
     let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_data(stream));
     let accepted = handshake.await.map_err(|_| Refusal::DataTls)?.map_err(|error| {
         debug!(%error, "handshake of a data connection");
         Refusal::DataTls
     })?;
-    let proved = accepted.resumed == Some(owner);
-    let admitted = proved
-        || match settings.require_resumption {
-            RequireResumption::Never => true,
-            RequireResumption::WhenOffered => accepted.resumed.is_none(),
-            RequireResumption::Always => false,
-        };
-    if !admitted {
+    let is_admitted = match (accepted.resumed, settings.require_resumption) {
+        (Some(resumed), _) if resumed == owner => true,
+        (_, RequireResumption::Never) => true,
+        (_, RequireResumption::Always) => false,
+        (Some(resumed), RequireResumption::WhenOffered) => {
+            context.service.switchboard()?.is_same_visitor(resumed, owner)
+        }
+        (None, RequireResumption::WhenOffered) => true,
+    };
+    if !is_admitted {
         return Err(Refusal::NotResumed);
     }
-    Ok(admit(
-        tls,
-        owner,
-        Box::new(accepted.stream),
-        accepted.issued,
-        settings,
-        direction,
-    )
-    .await)
+    let stream = Box::new(accepted.stream);
+    Ok(admit(tls, owner, stream, accepted.issued, settings, direction).await)
 }
 
 /// The tickets of an admitted data connection prove its session from now on. On uploads they are held back until

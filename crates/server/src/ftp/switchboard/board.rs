@@ -116,6 +116,8 @@ pub(crate) struct Request {
     pub(crate) places: Vec<PlaceId>,
     /// Plain data may go to the second port where the places leave it in doubt.
     pub(crate) may_use_second: bool,
+    /// It has queued long enough to have the second port.
+    pub(crate) is_late: bool,
     /// Whether the proof is demanded.
     pub(crate) require: RequireResumption,
 }
@@ -254,6 +256,12 @@ impl Board {
     /// The TLS session of this tag is over, or its visitor has logged out.
     pub(crate) fn dismiss(&mut self, tag: Tag) {
         self.visitors.remove(&tag);
+    }
+
+    /// Whether both TLS sessions are one visitor's.
+    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
+        let (one, other) = (self.visitors.get(&one), self.visitors.get(&other));
+        one.is_some() && one == other
     }
 
     /// A session asks for an endpoint; [`Verdict::Grant`] or [`Verdict::Refuse`] answers.
@@ -399,8 +407,8 @@ impl Board {
     /// When [`Board::handle_timeout`] wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let queued = self.queue.iter().flat_map(|(since, request)| {
-            let second = (request.may_use_second && self.is_free_at_second(request))
-                .then_some(*since + QUEUE_FOR_CONTROL);
+            // Whether it may have the second port by then is looked at when the time has come.
+            let second = (request.may_use_second && !request.is_late).then_some(*since + QUEUE_FOR_CONTROL);
             second.into_iter().chain([*since + QUEUE.min(self.patience)])
         });
         let waits = self.waits.values().flat_map(|wait| {
@@ -533,15 +541,18 @@ impl Board {
     }
 
     fn is_contested(&self, wait: &Wait) -> bool {
-        self.queue
-            .iter()
-            .any(|(_, request)| request.peer == wait.request.peer && request.places.contains(&wait.place))
+        self.queue.iter().any(|(_, request)| {
+            let may_have = request.places.contains(&wait.place)
+                || (request.may_use_second && self.second == Some(wait.place));
+            may_have && request.peer == wait.request.peer
+        })
     }
 
     fn grant(&mut self, now: Instant) {
         let mut still_queued = VecDeque::new();
-        while let Some((since, request)) = self.queue.pop_front() {
-            let places = self.places_for(now, since, &request);
+        while let Some((since, mut request)) = self.queue.pop_front() {
+            request.is_late |= now >= since + QUEUE_FOR_CONTROL;
+            let places = self.places_for(now, &request);
             let free: Vec<PlaceId> = places
                 .into_iter()
                 .filter(|place| self.is_free(*place, request.peer))
@@ -572,14 +583,14 @@ impl Board {
     }
 
     /// The places that a request may have by now.
-    fn places_for(&self, now: Instant, since: Instant, request: &Request) -> Vec<PlaceId> {
+    fn places_for(&self, now: Instant, request: &Request) -> Vec<PlaceId> {
         let Some(second) = self.second.filter(|_| request.may_use_second) else {
             return request.places.clone();
         };
         match self.troubles.get(&request.peer) {
             Some(Trouble::Ambiguous(at)) if now < *at + MEMORY => vec![second],
             Some(Trouble::Unreachable(at)) if now < *at + MEMORY => request.places.clone(),
-            _ if now >= since + QUEUE_FOR_CONTROL => vec![second],
+            _ if request.is_late => vec![second],
             _ => request.places.clone(),
         }
     }
@@ -589,12 +600,6 @@ impl Board {
             .waits
             .values()
             .any(|wait| wait.place == place && wait.request.peer == peer)
-    }
-
-    fn is_free_at_second(&self, request: &Request) -> bool {
-        self.second
-            .is_some_and(|second| self.is_free(second, request.peer))
-            && !matches!(self.troubles.get(&request.peer), Some(Trouble::Unreachable(_)))
     }
 
     /// Remembers what a plain wait came to.

@@ -80,6 +80,8 @@ struct Second {
     listener: Arc<TcpListener>,
     port: u16,
     accepting: JoinHandle<()>,
+    /// When it was granted last.
+    needed: Instant,
 }
 
 impl Drop for Second {
@@ -189,6 +191,11 @@ impl Switchboard {
         self.state().board.introduce(tag, visitor);
     }
 
+    /// Whether both TLS sessions are one visitor's.
+    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
+        self.state().board.is_same_visitor(one, other)
+    }
+
     /// The TLS session of this tag proves nobody any more.
     pub(crate) fn dismiss(&self, tag: Tag) {
         self.state().board.dismiss(tag);
@@ -228,6 +235,7 @@ impl Switchboard {
             protected,
             places,
             may_use_second,
+            is_late: false,
             require,
         };
         self.act(|board, now| board.request(now, request));
@@ -250,7 +258,8 @@ impl Switchboard {
     /// The number of the second port, which listens from now on, at the address of the control port.
     fn open_second(self: &Arc<Self>, place: PlaceId, control: Option<PlaceId>) -> io::Result<u16> {
         let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(second) = &*second {
+        if let Some(second) = &mut *second {
+            second.needed = Instant::now();
             return Ok(second.port);
         }
         let mut address = self.local_addr(control.unwrap_or(0))?;
@@ -267,6 +276,7 @@ impl Switchboard {
             listener,
             port,
             accepting,
+            needed: Instant::now(),
         });
         Ok(port)
     }
@@ -274,13 +284,14 @@ impl Switchboard {
     /// Closes the second port when nobody has needed it for a while.
     async fn close_second_when_idle(self: Arc<Self>) {
         let place = self.places.len();
-        let mut idle_since = Instant::now();
         loop {
             tokio::time::sleep(SECOND_LIFE / 4).await;
-            if self.state().board.is_waited_at(place) {
-                idle_since = Instant::now();
-            } else if idle_since.elapsed() >= SECOND_LIFE {
-                self.second.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_idle = second
+                .as_ref()
+                .is_some_and(|second| second.needed.elapsed() >= SECOND_LIFE);
+            if is_idle && !self.state().board.is_waited_at(place) {
+                second.take();
             }
         }
     }

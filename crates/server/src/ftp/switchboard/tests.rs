@@ -91,6 +91,7 @@ impl Hall {
             protected,
             places: places.into(),
             may_use_second: false,
+            is_late: false,
             require,
         };
         self.board.request(self.now, request);
@@ -459,6 +460,7 @@ fn plain_data_goes_to_the_second_port_once_the_control_port_is_in_doubt() {
             protected: false,
             places: vec![CONTROL],
             may_use_second: true,
+            is_late: false,
             require: RequireResumption::WhenOffered,
         };
         hall.board.request(hall.now, request);
