@@ -1,6 +1,7 @@
 //! The binary: it reads flags and configuration, binds sockets, and tells the server what its operator wants.
 
 mod accounts;
+mod bans;
 mod certificate;
 mod cli;
 mod config;

@@ -246,7 +246,7 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
                /var/lib/my state/certificate.pem  (self-signed)
 
   curl         curl --ssl-reqd --insecure --pinnedpubkey sha256//QUI= --user share:sesame ftp://127.0.0.1:2121/
-  lftp         lftp -u share,sesame -e 'set ftp:ssl-force true; set ftp:ssl-protect-data true; set ssl:ca-file \"/var/lib/my state/certificate.pem\"' ftp://127.0.0.1:2121/
+  lftp         lftp -u share,sesame -e 'set ftp:ssl-force true; set ftp:ssl-protect-data true; set ssl:ca-file \"/var/lib/my state/certificate.pem\"' ftp://127.0.0.1:2121
                (on another machine: copy the certificate there first)
   FileZilla    protocol FTP, host 127.0.0.1, port 2121, encryption \"Require explicit FTP over TLS\", user share
 

@@ -77,6 +77,11 @@ pub(crate) fn raise_open_files() {
     }
 }
 
+/// The state folder in use; `None` where there is no place for one.
+pub(crate) fn state_dir_in_use(typed: &crate::config::typed::Typed) -> Option<PathBuf> {
+    typed.state_dir.clone().or_else(|| state_dir().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,3 +1,5 @@
+//! The ladder, rung by rung.
+
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;

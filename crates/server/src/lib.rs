@@ -7,7 +7,7 @@ mod service;
 mod sockets;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::{IpAddr, SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,6 +113,17 @@ impl Handle {
     /// Swaps the settings; running sessions keep theirs. Listening ports stay as they are.
     pub fn reload(&self, settings: Settings) {
         self.service.reload(settings);
+    }
+
+    /// The addresses that are banned for guessing, with what is left of each ban.
+    #[must_use]
+    pub fn bans(&self) -> Vec<(IpAddr, Duration)> {
+        self.service.gate().bans()
+    }
+
+    /// Bans again whom [`Handle::bans`] told, before a restart.
+    pub fn restore_bans(&self, bans: Vec<(IpAddr, Duration)>) {
+        self.service.gate().restore(bans);
     }
 
     /// Tells idle sessions goodbye (421), lets running transfers end for up to `patience`, and then lets

@@ -1,3 +1,5 @@
+//! Every operation against every permission.
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! `pasarela serve`: from flags to a running server, and what signals do to it.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use super::{Complete, Loaded, ServeFlags};
+use crate::bans::Bans;
 use crate::certificate::Source;
 use crate::config::keys::KEYS;
 use crate::config::raw::Raw;
@@ -66,6 +67,10 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     service::ready();
 
     let handle = server.handle();
+    let mut bans = surroundings::state_dir_in_use(&loaded.typed).map(|dir| Bans::new(&dir));
+    if let Some(bans) = &mut bans {
+        handle.restore_bans(bans.read());
+    }
     let mut watch = tokio::time::interval(LOOK_AGAIN);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let running = server.run();
@@ -73,7 +78,12 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     let mut draining = false;
     loop {
         tokio::select! {
-            () = &mut running => return Ok(()),
+            () = &mut running => {
+                if let Some(bans) = &mut bans {
+                    bans.keep(&handle.bans());
+                }
+                return Ok(());
+            }
             name = stop(&mut interrupt, &mut terminate) => {
                 if draining {
                     return Err(Problem::new(format!("{name} again: transfers were cut short")).fails(Kind::CutShort));
@@ -89,7 +99,12 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
                 operator.reload(&handle);
                 service::ready();
             }
-            _ = watch.tick() => operator.renew_certificate(),
+            _ = watch.tick() => {
+                operator.renew_certificate();
+                if let Some(bans) = &mut bans {
+                    bans.keep(&handle.bans());
+                }
+            }
         }
     }
 }
@@ -121,6 +136,8 @@ struct Operator {
     made: bool,
     /// The values that were in effect at start.
     started_with: Raw,
+    /// The state folder of the start, which holds until the end.
+    state_dir: Option<PathBuf>,
     certificate: Option<Certificate>,
 }
 
@@ -141,12 +158,14 @@ impl Operator {
             loaded,
         } = flags.complete()?;
         let started_with = loaded.raw.clone();
+        let state_dir = loaded.typed.state_dir.clone();
         Ok((
             Self {
                 flags,
                 accounts,
                 made,
                 started_with,
+                state_dir,
                 certificate: None,
             },
             loaded,
@@ -203,8 +222,9 @@ impl Operator {
 
     /// Reads everything again; whatever is wrong is logged and the old settings stay.
     fn reload(&mut self, handle: &Handle) {
-        let settings = self.flags.load(&self.accounts).and_then(|loaded| {
+        let settings = self.flags.load(&self.accounts).and_then(|mut loaded| {
             self.log_what_waits(&loaded.raw);
+            loaded.typed.state_dir.clone_from(&self.state_dir);
             self.settings(&loaded.typed)
         });
         match settings {

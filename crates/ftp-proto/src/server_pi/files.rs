@@ -69,7 +69,12 @@ impl ServerPi {
     pub(super) fn file_answered(&mut self, op: FileOp, answer: Result<FileAnswer, Refusal>) {
         let answer = match answer {
             Ok(answer) => answer,
-            Err(refusal) => return self.reply(replies::op_refused(&op, &refusal)),
+            Err(refusal) => {
+                if matches!(op, FileOp::Allocate(_)) {
+                    self.forget_announced();
+                }
+                return self.reply(replies::op_refused(&op, &refusal));
+            }
         };
         match (&op, &answer) {
             (FileOp::ChangeDirectory(_) | FileOp::ChangeToParent, FileAnswer::At(path)) => {

@@ -90,13 +90,11 @@ impl ServerPi {
     }
 
     pub(super) fn pass(&mut self, password: Secret) {
-        let Stage::Named(user) = std::mem::take(&mut self.login.stage) else {
-            return match self.login.account() {
-                Some(_) => self.reply(replies::ALREADY_LOGGED_IN),
-                None => self.reply(replies::USER_FIRST),
-            };
+        let user = match &self.login.stage {
+            Stage::Named(user) => user.clone(),
+            Stage::LoggedIn { .. } => return self.reply(replies::ALREADY_LOGGED_IN),
+            Stage::Nobody => return self.reply(replies::USER_FIRST),
         };
-        self.login.stage = Stage::Named(user.clone());
         let slip = self.slips.issue();
         let protected = self.security.control_is_protected();
         self.ask(
@@ -141,9 +139,8 @@ impl ServerPi {
     }
 
     /// RFC 959 §4.1.1: everything as at the start, but a protected connection stays protected.
-    pub(super) fn reinitialize(&mut self, now: Instant) {
+    pub(super) fn reinitialize(&mut self) {
         self.log_out();
-        self.login_by = now + self.profile.login_deadline;
         self.reply(replies::greeting(&self.profile.greeting));
     }
 
@@ -171,7 +168,9 @@ impl ServerPi {
     }
 
     pub(super) fn log_out(&mut self) {
+        // Who has never been logged in gets no more time.
         if self.login.account().is_some() {
+            self.login_by = self.active_at + self.profile.login_deadline;
             self.out.push_back(Output::Logout);
         }
         if self.parameters.has_endpoint() {

@@ -119,6 +119,8 @@ pub struct ServerPi {
     cwd: Vec<u8>,
     unknown: u8,
     quit_queued: bool,
+    draining: bool,
+    is_publishing: bool,
     closed: bool,
     login_by: Instant,
     active_at: Instant,
@@ -164,6 +166,8 @@ impl ServerPi {
             cwd: b"/".to_vec(),
             unknown: 0,
             quit_queued: false,
+            draining: false,
+            is_publishing: false,
             closed: false,
             login_by: now + profile.login_deadline,
             active_at: now,
@@ -203,6 +207,7 @@ impl ServerPi {
             return;
         };
         self.active_at = now;
+        self.is_publishing = false;
         match (waiting, body) {
             (Waiting::Login, Body::Login(answer)) => self.login_answered(now, answer),
             (Waiting::StartTls { private }, Body::Plain(answer)) => self.tls_answered(private, answer),
@@ -261,17 +266,14 @@ impl ServerPi {
 
     /// The server is shutting down: says so and closes, at once or when the running transfer has ended.
     pub fn shut_down(&mut self, now: Instant) {
-        if self.waiting.is_some() {
-            self.queue.clear();
-            self.input.clear();
-            self.input_ended = true;
-            self.queue.push_back(Ok(Command::Quit));
-            self.quit_queued = true;
-        } else if !self.closed {
-            self.reply(replies::SHUTTING_DOWN);
-            self.close();
-        }
+        self.draining = true;
+        self.queue.clear();
         self.advance(now);
+    }
+
+    /// The running transfer is being published and cannot be dropped any more: ABOR waits for its reply.
+    pub fn publishing(&mut self) {
+        self.is_publishing = true;
     }
 
     /// Whether a transfer command has been accepted and not yet been replied to.
@@ -294,6 +296,9 @@ impl ServerPi {
                 }
                 let Some(line) = self.next_line() else { return };
                 self.hear_during_transfer(now, line);
+            } else if self.draining {
+                self.reply(replies::SHUTTING_DOWN);
+                self.close();
             } else if let Some(line) = self.queue.pop_front().or_else(|| self.next_line()) {
                 self.active_at = now;
                 self.execute(now, line);
@@ -333,7 +338,7 @@ impl ServerPi {
     /// answered at once (NOOP only when nothing stands before it); the others wait for the transfer's end.
     fn hear_during_transfer(&mut self, now: Instant, line: Result<Command, BadLine>) {
         match line {
-            Ok(Command::Abor) => self.abort(),
+            Ok(Command::Abor) if !self.is_publishing => self.abort(),
             Ok(Command::Stat(None)) => self.status_of_session(now),
             Ok(Command::Noop) if self.queue.is_empty() => self.reply(replies::NOOP),
             line => {
@@ -357,7 +362,7 @@ impl ServerPi {
             Command::User(name) => self.user(name),
             Command::Pass(secret) => self.pass(secret),
             Command::Acct => self.reply(replies::ACCT),
-            Command::Rein => self.reinitialize(now),
+            Command::Rein => self.reinitialize(),
             Command::Host(name) => self.host(&name),
             Command::Auth(mechanism) => self.auth(&mechanism),
             Command::Pbsz(_) => self.protection_buffer_size(),

@@ -458,8 +458,67 @@ fn shutting_down_waits_for_a_transfer() {
     assert_eq!(d.drain(), "");
     assert_eq!(
         codes(&d.answer(slip.answer(Ok(Done { bytes: 1 })))),
-        ["226", "221"]
+        ["226", "421"]
     );
+    let mut d = Dialogue::logged_in();
+    d.running("STOR a\r\nDELE b\r\n");
+    d.pi.shut_down(d.now);
+    assert!(
+        !d.pi.is_quitting(),
+        "the end of the control connection would be a surprise"
+    );
+    d.pi.handle_end_of_input(d.now);
+    d.drain();
+    assert_eq!(d.aborted, 1);
+}
+
+#[test]
+fn a_password_out_of_turn_changes_nothing() {
+    let mut d = Dialogue::logged_in();
+    assert_eq!(codes(&d.say("PASS again\r\nPWD\r\n")), ["230", "257"]);
+}
+
+#[test]
+fn rein_gives_no_more_time_to_those_who_never_logged_in() {
+    let mut d = Dialogue::with(profile());
+    d.after(50);
+    d.say("REIN\r\n");
+    assert_eq!(codes(&d.after(10)), ["421"]);
+    let mut d = Dialogue::logged_in();
+    d.after(200);
+    assert_eq!(codes(&d.say("USER other\r\n")), ["331"]);
+    assert_eq!(d.after(59), "");
+    assert_eq!(codes(&d.after(1)), ["421"]);
+}
+
+#[test]
+fn what_is_being_published_is_not_aborted() {
+    let mut d = Dialogue::logged_in();
+    let slip = d.running("STOR a\r\n");
+    d.pi.publishing();
+    assert_eq!(d.say("ABOR\r\n"), "");
+    assert_eq!(
+        codes(&d.answer(slip.answer(Ok(Done { bytes: 1 })))),
+        ["226", "225"]
+    );
+}
+
+#[test]
+fn an_offset_does_not_outlive_a_change_of_type() {
+    let mut d = Dialogue::logged_in();
+    d.say("TYPE I\r\nREST 5\r\nTYPE A\r\n");
+    d.endpoint();
+    d.say("RETR a\r\n");
+    let Some(Ask::Open(_, transfer)) = d.ask.take() else {
+        panic!()
+    };
+    assert!(matches!(
+        transfer.action,
+        Action::Retrieve {
+            span: Span { first: 0, .. },
+            ..
+        }
+    ));
 }
 
 #[test]

@@ -76,11 +76,19 @@ impl Parameters {
 impl ServerPi {
     pub(super) fn set_type(&mut self, kind: RepresentationType) {
         self.parameters.kind = kind;
+        if self.parameters.is_ascii() {
+            self.forget_offset();
+        }
         self.reply(if self.parameters.is_ascii() {
             replies::TYPE_ASCII
         } else {
             replies::TYPE_IMAGE
         });
+    }
+
+    fn forget_offset(&mut self) {
+        self.parameters.restart = 0;
+        self.parameters.range = None;
     }
 
     pub(super) fn set_structure(&mut self, structure: Structure) {
@@ -204,6 +212,11 @@ impl ServerPi {
         self.file(super::FileOp::Allocate(size));
     }
 
+    /// ALLO was refused, so what it announced is not expected.
+    pub(super) fn forget_announced(&mut self) {
+        self.parameters.announced = None;
+    }
+
     pub(super) fn retrieve(&mut self, path: Vec<u8>) {
         let offset = std::mem::take(&mut self.parameters.restart);
         let span = self.parameters.range.take().unwrap_or(Span {
@@ -214,11 +227,11 @@ impl ServerPi {
     }
 
     pub(super) fn store(&mut self, path: Vec<u8>) {
+        let announced = self.parameters.announced.take();
         if self.parameters.range.take().is_some() {
             return self.reply(replies::NO_RANGE_HERE);
         }
         let offset = std::mem::take(&mut self.parameters.restart);
-        let announced = self.parameters.announced.take();
         self.begin(Action::Store {
             path,
             offset,
@@ -227,18 +240,18 @@ impl ServerPi {
     }
 
     pub(super) fn store_unique(&mut self, path: Option<Vec<u8>>) {
+        let announced = self.parameters.announced.take();
         if self.takes_no_offset() {
             return;
         }
-        let announced = self.parameters.announced.take();
         self.begin(Action::StoreUnique { path, announced });
     }
 
     pub(super) fn append(&mut self, path: Vec<u8>) {
+        let announced = self.parameters.announced.take();
         if self.takes_no_offset() {
             return;
         }
-        let announced = self.parameters.announced.take();
         self.begin(Action::Append { path, announced });
     }
 
@@ -253,6 +266,7 @@ impl ServerPi {
     }
 
     pub(super) fn list(&mut self, argument: &[u8], long: bool) {
+        self.forget_offset();
         let (options, path) = options::split(argument);
         let names = if long {
             options.names && !options.long
@@ -267,6 +281,7 @@ impl ServerPi {
     }
 
     pub(super) fn list_facts(&mut self, path: Option<Vec<u8>>) {
+        self.forget_offset();
         let facts = self.facts;
         self.begin(Action::ListFacts {
             path: path.unwrap_or_default(),

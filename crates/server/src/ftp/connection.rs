@@ -204,18 +204,19 @@ impl Connection {
             let Some(line) = &mut self.line else { return Ok(()) };
             let wants_input = self.pi.wants_input();
             let due = self.pi.poll_timeout();
+            // Input comes last: a client that never stops talking does not talk the deadlines away.
             let event = tokio::select! {
                 biased;
                 outcome = poll_chore(&mut self.chore), if self.chore.is_some() => Event::Outcome(outcome),
+                () = service.draining(), if !draining => Event::Drain,
+                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
+                () = sleep_until(due), if due.is_some() => Event::Timeout,
                 read = line.read(&mut buffer), if wants_input => match read {
                     Ok(count) => Event::Input(count),
                     // Peers that end without close_notify are common on control connections, and a reset is an
                     // end as well.
                     Err(_) => Event::Input(0),
                 },
-                () = sleep_until(due), if due.is_some() => Event::Timeout,
-                () = service.draining(), if !draining => Event::Drain,
-                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
             };
             let now = Instant::now();
             match event {
@@ -276,7 +277,11 @@ impl Connection {
         let Some(line) = &mut self.line else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        tokio::time::timeout(REPLY_PATIENCE, line.write_all(bytes)).await?
+        let mut until = Instant::now() + REPLY_PATIENCE;
+        if self.context.session.is_none() {
+            until = self.pi.poll_timeout().map_or(until, |due| until.min(due));
+        }
+        tokio::time::timeout_at(until.into(), line.write_all(bytes)).await?
     }
 
     fn keep(&mut self, now: Instant, outcome: Outcome) {
@@ -307,6 +312,7 @@ impl Connection {
             .as_ref()
             .is_some_and(|line| sockets::is_open(line.tcp()));
         if is_there || self.pi.is_quitting() {
+            self.pi.publishing();
             self.chore = Some(Box::pin(chore::publish(publish)));
         } else {
             drop(publish);

@@ -1,3 +1,5 @@
+//! Permissions and their words.
+
 use super::*;
 
 #[test]

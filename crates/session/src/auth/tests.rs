@@ -1,3 +1,5 @@
+//! Who gets in, and what a refusal costs.
+
 use argon2::password_hash::PasswordHasher;
 use argon2::{Argon2, Params};
 use hashing::{AT_ONCE, WAITING};

@@ -1,3 +1,5 @@
+//! Caps, delays and bans in virtual time.
+
 use tokio::time::advance;
 
 use super::*;

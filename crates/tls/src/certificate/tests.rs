@@ -1,3 +1,5 @@
+//! Certificates from files and of the first run.
+
 use std::os::unix::fs::PermissionsExt as _;
 
 use rustls::RootCertStore;

@@ -1,3 +1,5 @@
+//! Handshakes: what resumes what.
+
 use std::net::TcpStream;
 use std::process::Stdio;
 

@@ -1,3 +1,5 @@
+//! Streams: tickets held back, ends told apart.
+
 use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
 

@@ -1,3 +1,5 @@
+//! The register of tags.
+
 use super::*;
 
 fn tag(number: u8) -> Tag {

@@ -1,3 +1,5 @@
+//! Names that resolve, fail and change.
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 

@@ -107,6 +107,9 @@ impl Context {
                 Box::pin(std::future::ready(Outcome::Answer(slip.answer(Ok(())), keep)))
             }
             Ask::Open(slip, transfer) => {
+                if let Some(DataEndpoint::Passive(endpoint)) = &kept.endpoint {
+                    endpoint.opening();
+                }
                 Box::pin(transfer::open(context, slip, transfer, kept.endpoint.take()))
             }
             Ask::Run(slip) => match kept.prepared.take() {

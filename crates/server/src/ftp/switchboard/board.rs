@@ -17,7 +17,7 @@
 //! - A stranger gets nothing and uses nothing up.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use pasarela_tls::Tag;
@@ -35,21 +35,28 @@ pub(crate) type PlaceId = usize;
 /// (which could still prove itself by TLS).
 const HOLD: Duration = Duration::from_secs(2);
 const HOLD_STRANGER: Duration = Duration::from_millis(250);
+/// How long opening a file may take (an append copies it) while its data connection is held.
+const OPENING: Duration = Duration::from_secs(600);
 /// How long a second candidate is waited for when the first one came only after the transfer command.
 const GUARD: Duration = Duration::from_millis(20);
 /// How long several candidates for an upload have until one of them speaks.
 const PATIENCE_FOR_SPEECH: Duration = Duration::from_millis(500);
 /// How long a wait stays open after an arrival that should have proved itself and did not, or that broke.
 const GRACE: Duration = Duration::from_millis(500);
+/// Clients that work in parallel dial several control connections at once. While more than one of a peer is this
+/// young, its plain data waits: the next newcomer could not be told from it.
+const BURST: Duration = Duration::from_millis(30);
 /// How long a request queues at most, and how long a plain one does before it may have the second port.
 const QUEUE: Duration = Duration::from_secs(5);
 const QUEUE_FOR_CONTROL: Duration = Duration::from_millis(300);
 /// How long a peer's troubles are remembered, and of how many peers.
 const MEMORY: Duration = Duration::from_secs(300);
 const MAX_TROUBLES: usize = 10_000;
-/// Arrivals held at once, in all and of one peer.
-const MAX_HELD: usize = 1024;
-const MAX_HELD_OF_PEER: usize = 64;
+/// Arrivals held at once that no wait of their own address expects: in all, and from one network.
+const MAX_STRANGERS: usize = 256;
+const MAX_STRANGERS_OF_NETWORK: usize = 16;
+/// Arrivals held at once from a network, one of which somebody there expects.
+const MAX_HELD_EXPECTED: usize = 64;
 
 /// What listens at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +163,19 @@ pub(crate) enum Why {
     Broke,
 }
 
+/// What counts as one stranger: an IPv4 address, or an IPv6 /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Network(IpAddr);
+
+impl Network {
+    fn of(peer: IpAddr) -> Self {
+        match peer {
+            IpAddr::V4(_) => Self(peer),
+            IpAddr::V6(peer) => Self(Ipv6Addr::from_bits(peer.to_bits() & !u128::from(u64::MAX)).into()),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Wait {
     request: Request,
@@ -163,6 +183,8 @@ struct Wait {
     granted: Instant,
     /// From when on an arrival can be the answer; `None` before the reply is out.
     answers_from: Option<Instant>,
+    /// Since when its transfer command is being looked at.
+    opening: Option<Instant>,
     command: Option<(Instant, Direction)>,
     /// Since when somebody has come in vain, and why in vain.
     failed: Option<(Instant, Why)>,
@@ -176,6 +198,8 @@ struct Arrival {
     place: PlaceId,
     at: Instant,
     nature: Nature,
+    /// A wait of its own peer was there when it came.
+    is_expected: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +221,12 @@ enum Nature {
     },
 }
 
+impl Wait {
+    fn is_unused(&self) -> bool {
+        self.command.is_none() && self.opening.is_none()
+    }
+}
+
 /// The state of all waits and arrivals.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
@@ -204,7 +234,10 @@ pub(crate) struct Board {
     queue: VecDeque<(Instant, Request)>,
     waits: BTreeMap<SessionId, Wait>,
     arrivals: BTreeMap<ArrivalId, Arrival>,
-    held_of_peer: HashMap<IpAddr, usize>,
+    held_of: HashMap<Network, usize>,
+    strangers: usize,
+    /// Control connections of the last moment.
+    greeted: VecDeque<(Instant, IpAddr)>,
     visitors: HashMap<Tag, Visitor>,
     /// Sessions whose data connection is on its way to them.
     served: BTreeSet<SessionId>,
@@ -284,6 +317,7 @@ impl Board {
         match self.waits.get_mut(&session) {
             Some(wait) => {
                 wait.command = Some((now, direction));
+                wait.opening = None;
                 wait.idle = false;
             }
             None if self.served.contains(&session) => {}
@@ -292,11 +326,20 @@ impl Board {
         self.settle(now);
     }
 
+    /// The session's transfer command has come; its file is being opened, however long that takes.
+    pub(crate) fn opening(&mut self, now: Instant, session: SessionId) {
+        if let Some(wait) = self.waits.get_mut(&session) {
+            wait.opening = Some(now);
+            wait.idle = false;
+        }
+    }
+
     /// The session's transfer command failed before it needed the connection: it keeps the endpoint unless
     /// somebody else wants it.
     pub(crate) fn idle(&mut self, now: Instant, session: SessionId) {
         if let Some(wait) = self.waits.get_mut(&session) {
             wait.idle = true;
+            wait.opening = None;
         }
         self.settle(now);
     }
@@ -311,9 +354,18 @@ impl Board {
     pub(crate) fn arrive(&mut self, now: Instant, peer: IpAddr, place: PlaceId) -> ArrivalId {
         self.next_arrival += 1;
         let id = self.next_arrival;
-        let held = self.held_of_peer.get(&peer).copied().unwrap_or(0);
+        let held = self.held_of.get(&Network::of(peer)).copied().unwrap_or(0);
         let implicit = matches!(self.places[place], PlaceKind::Control { implicit: true });
-        if self.arrivals.len() >= MAX_HELD || held >= MAX_HELD_OF_PEER {
+        let is_expected = self.waits.values().any(|wait| {
+            wait.place == place
+                && wait.request.peer == peer
+                && wait.answers_from.is_some_and(|from| now >= from)
+        });
+        if is_expected && held >= MAX_HELD_EXPECTED {
+            // It may be a data connection, so it is not greeted.
+            self.verdicts
+                .push_back(Verdict::Drop(id, "too many connections are held"));
+        } else if !is_expected && (self.strangers >= MAX_STRANGERS || held >= MAX_STRANGERS_OF_NETWORK) {
             self.release_unheld(id, place, "too many connections are held");
         } else if implicit && !self.is_anybody_waiting_at(place) {
             self.verdicts.push_back(Verdict::Greet(id));
@@ -330,9 +382,11 @@ impl Board {
                     place,
                     at: now,
                     nature,
+                    is_expected,
                 },
             );
-            *self.held_of_peer.entry(peer).or_default() += 1;
+            *self.held_of.entry(Network::of(peer)).or_default() += 1;
+            self.strangers += usize::from(!is_expected);
             if implicit {
                 self.verdicts.push_back(Verdict::Handshake(id));
             }
@@ -414,7 +468,7 @@ impl Board {
         let waits = self.waits.values().flat_map(|wait| {
             let came = wait.command.map(|(at, _)| at + self.patience);
             let lapses =
-                (wait.command.is_none() && self.is_contested(wait)).then_some(wait.granted + self.patience);
+                (wait.is_unused() && self.is_contested(wait)).then_some(wait.granted + self.patience);
             let failed = wait
                 .command
                 .zip(wait.failed)
@@ -427,7 +481,17 @@ impl Board {
             .filter(|arrival| arrival.nature != Nature::Handshaking);
         let arrivals = idle.filter_map(|arrival| self.hold_ends(arrival));
         let guards = self.waits.values().filter_map(|wait| self.guard_ends(wait));
-        queued.chain(waits).chain(arrivals).chain(guards).min()
+        let burst = self
+            .greeted
+            .front()
+            .map(|(at, _)| *at + BURST)
+            .filter(|_| !self.queue.is_empty());
+        queued
+            .chain(burst)
+            .chain(waits)
+            .chain(arrivals)
+            .chain(guards)
+            .min()
     }
 
     /// What is to be done next.
@@ -473,12 +537,14 @@ impl Board {
 
     fn remove(&mut self, id: ArrivalId) -> Option<Arrival> {
         let arrival = self.arrivals.remove(&id)?;
-        if let Some(held) = self.held_of_peer.get_mut(&arrival.peer) {
+        let network = Network::of(arrival.peer);
+        if let Some(held) = self.held_of.get_mut(&network) {
             *held -= 1;
             if *held == 0 {
-                self.held_of_peer.remove(&arrival.peer);
+                self.held_of.remove(&network);
             }
         }
+        self.strangers -= usize::from(!arrival.is_expected);
         Some(arrival)
     }
 
@@ -489,12 +555,13 @@ impl Board {
     }
 
     /// It is nobody's answer: greeted on a control port, closed elsewhere.
-    fn release(&mut self, id: ArrivalId, why: &'static str) {
+    fn release(&mut self, now: Instant, id: ArrivalId, why: &'static str) {
         if let Some(arrival) = self.remove(id) {
             let knows_tls = matches!(arrival.nature, Nature::Proved { .. } | Nature::Handshaking);
             match self.places[arrival.place] {
                 // A client that speaks TLS first on an explicit port never was a control connection.
                 PlaceKind::Control { implicit } if implicit || !knows_tls => {
+                    self.greeted.push_back((now, arrival.peer));
                     self.verdicts.push_back(Verdict::Greet(id));
                 }
                 _ => self.verdicts.push_back(Verdict::Drop(id, why)),
@@ -530,7 +597,7 @@ impl Board {
             .waits
             .iter()
             .filter(|(_, wait)| {
-                let unused = wait.command.is_none() && (wait.idle || now >= wait.granted + self.patience);
+                let unused = wait.is_unused() && (wait.idle || now >= wait.granted + self.patience);
                 unused && self.is_contested(wait)
             })
             .map(|(session, _)| *session)
@@ -549,15 +616,21 @@ impl Board {
     }
 
     fn grant(&mut self, now: Instant) {
+        while self.greeted.front().is_some_and(|(at, _)| now >= *at + BURST) {
+            self.greeted.pop_front();
+        }
         let mut still_queued = VecDeque::new();
         while let Some((since, mut request)) = self.queue.pop_front() {
             request.is_late |= now >= since + QUEUE_FOR_CONTROL;
             let places = self.places_for(now, &request);
+            let is_burst = !request.protected && !request.is_late && self.is_in_burst(request.peer);
             let free: Vec<PlaceId> = places
                 .into_iter()
                 .filter(|place| self.is_free(*place, request.peer))
                 .collect();
-            if free.is_empty() {
+            if free.is_empty()
+                || (is_burst && free.iter().any(|place| self.places[*place] != PlaceKind::Data))
+            {
                 if now >= since + QUEUE.min(self.patience) {
                     self.verdicts
                         .push_back(Verdict::Refuse(request.session, Why::Full));
@@ -572,6 +645,7 @@ impl Board {
                 place,
                 granted: now,
                 answers_from: None,
+                opening: None,
                 command: None,
                 failed: None,
                 idle: false,
@@ -582,16 +656,30 @@ impl Board {
         self.queue = still_queued;
     }
 
+    /// Whether a peer has just opened several control connections; its own is one of them.
+    fn is_in_burst(&self, peer: IpAddr) -> bool {
+        self.greeted
+            .iter()
+            .filter(|(_, greeted)| *greeted == peer)
+            .count()
+            > 1
+    }
+
     /// The places that a request may have by now.
     fn places_for(&self, now: Instant, request: &Request) -> Vec<PlaceId> {
+        // Where TLS comes first, nothing arrives in the clear.
+        let implicit = PlaceKind::Control { implicit: true };
+        let is_usable = |place: &PlaceId| request.protected || self.places[*place] != implicit;
+        let places: Vec<PlaceId> = request.places.iter().copied().filter(is_usable).collect();
         let Some(second) = self.second.filter(|_| request.may_use_second) else {
-            return request.places.clone();
+            return places;
         };
         match self.troubles.get(&request.peer) {
+            _ if places.is_empty() => vec![second],
             Some(Trouble::Ambiguous(at)) if now < *at + MEMORY => vec![second],
-            Some(Trouble::Unreachable(at)) if now < *at + MEMORY => request.places.clone(),
-            _ if request.is_late => vec![second],
-            _ => request.places.clone(),
+            Some(Trouble::Unreachable(at)) if now < *at + MEMORY => places,
+            _ if request.is_late => [places, vec![second]].concat(),
+            _ => places,
         }
     }
 
@@ -603,7 +691,13 @@ impl Board {
     }
 
     /// Remembers what a plain wait came to.
-    fn note_trouble(&mut self, peer: IpAddr, trouble: Trouble) {
+    fn note_trouble(&mut self, now: Instant, peer: IpAddr, trouble: Trouble) {
+        if self.troubles.len() >= MAX_TROUBLES {
+            self.troubles.retain(|_, trouble| {
+                let (Trouble::Ambiguous(at) | Trouble::Unreachable(at)) = trouble;
+                now < *at + MEMORY
+            });
+        }
         if self.second.is_some() && (self.troubles.len() < MAX_TROUBLES || self.troubles.contains_key(&peer))
         {
             self.troubles.insert(peer, trouble);
@@ -646,7 +740,7 @@ impl Board {
                 Outcome::Ambiguous => {
                     if !wait.request.protected {
                         let peer = wait.request.peer;
-                        self.note_trouble(peer, Trouble::Ambiguous(now));
+                        self.note_trouble(now, peer, Trouble::Ambiguous(now));
                     }
                     self.give_up(now, session);
                     if commanded.is_none_or(|at| at < now) {
@@ -698,10 +792,12 @@ impl Board {
             return Outcome::Nothing;
         };
         // Nor is it known yet what those will prove who are in their handshake.
-        let is_unknown =
-            |arrival: &Arrival| arrival.nature == Nature::Handshaking && self.may_answer(wait, arrival);
-        if self.arrivals.values().any(is_unknown) {
-            return Outcome::Nothing;
+        if self.is_one_unknown(wait) && !candidates.is_empty() {
+            return if now < commanded + HOLD {
+                Outcome::Nothing
+            } else {
+                Outcome::Ambiguous
+            };
         }
         let mut speaking = candidates.iter().filter(|(_, spoke)| *spoke);
         match (&candidates[..], direction, speaking.next(), speaking.next()) {
@@ -742,18 +838,17 @@ impl Board {
         let Some((commanded, direction)) = wait.command else {
             return Outcome::Nothing;
         };
-        let mut candidates: Vec<(ArrivalId, &Arrival)> = self.plain_candidates(wait).collect();
-        if candidates.len() > 1 && direction == Direction::Down {
-            // Who has closed its side already is less likely to want anything.
-            candidates.retain(|(_, arrival)| arrival.nature != Nature::Ended);
-        }
+        let candidates = self.plain_candidates(wait);
         match &candidates[..] {
             [] => Outcome::Nothing,
             [(id, arrival)] => {
                 // It came after the command: was it the answer, or was it only faster?
                 let guarded = arrival.at > commanded && now < arrival.at + GUARD;
                 let speaks = direction == Direction::Up && arrival.nature == Nature::Spoke;
-                if guarded && !speaks {
+                // One that came and went before the command sends nothing; the upload may still be on its way.
+                let left = direction == Direction::Up && arrival.nature == Nature::Ended;
+                let left = left && now < commanded + PATIENCE_FOR_SPEECH;
+                if left || (guarded && !speaks) {
                     Outcome::Nothing
                 } else {
                     Outcome::Answer(*id)
@@ -772,20 +867,23 @@ impl Board {
         }
     }
 
-    fn plain_candidates<'a>(&'a self, wait: &'a Wait) -> impl Iterator<Item = (ArrivalId, &'a Arrival)> {
+    fn plain_candidates(&self, wait: &Wait) -> Vec<(ArrivalId, &Arrival)> {
         let uploads = matches!(wait.command, Some((_, Direction::Up)));
-        self.arrivals
-            .iter()
-            .map(|(id, arrival)| (*id, arrival))
-            .filter(move |(_, arrival)| {
-                let fits = match arrival.nature {
-                    // A client may close its side of a download at once.
-                    Nature::Silent | Nature::Ended => true,
-                    Nature::Spoke => uploads,
-                    _ => false,
-                };
-                fits && self.may_answer(wait, arrival)
-            })
+        let fits = |arrival: &Arrival| match arrival.nature {
+            // A client may close its side of a download at once.
+            Nature::Silent | Nature::Ended => true,
+            Nature::Spoke => uploads,
+            _ => false,
+        };
+        let found = self.arrivals.iter().map(|(id, arrival)| (*id, arrival));
+        let mut found: Vec<_> = found
+            .filter(|(_, a)| fits(a) && self.may_answer(wait, a))
+            .collect();
+        if found.len() > 1 {
+            // Who has closed its side already is less likely to want anything.
+            found.retain(|(_, arrival)| arrival.nature != Nature::Ended);
+        }
+        found
     }
 
     /// Whether peer, place and time fit.
@@ -803,15 +901,28 @@ impl Board {
                 matches!(arrival.nature, Nature::Proved { owner, .. }
                     if matches!(self.proof(wait, arrival, owner), Proof::Good))
             });
-            let several = proved.count() > 1;
-            return (several && direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH);
+            return match proved.count() {
+                0 => None,
+                _ if self.is_one_unknown(wait) => Some(commanded + HOLD),
+                1 => None,
+                _ => (direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH),
+            };
         }
-        let mut candidates = self.plain_candidates(wait);
-        let (_, first) = candidates.next()?;
-        match candidates.next() {
-            None => (first.at > commanded).then_some(first.at + GUARD),
-            Some(_) => (direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH),
+        match &self.plain_candidates(wait)[..] {
+            [] => None,
+            [(_, arrival)] if arrival.nature == Nature::Ended && direction == Direction::Up => {
+                Some(commanded + PATIENCE_FOR_SPEECH)
+            }
+            [(_, arrival)] => (arrival.at > commanded).then_some(arrival.at + GUARD),
+            _ => (direction == Direction::Up).then_some(commanded + PATIENCE_FOR_SPEECH),
         }
+    }
+
+    /// Whether somebody who may be the answer is still in the handshake (implicit TLS).
+    fn is_one_unknown(&self, wait: &Wait) -> bool {
+        self.arrivals
+            .values()
+            .any(|arrival| arrival.nature == Nature::Handshaking && self.may_answer(wait, arrival))
     }
 
     /// Waits whose time is up.
@@ -834,7 +945,7 @@ impl Board {
                 .filter(|wait| Some(wait.place) == self.second)
             {
                 let peer = wait.request.peer;
-                self.note_trouble(peer, Trouble::Unreachable(now));
+                self.note_trouble(now, peer, Trouble::Unreachable(now));
             }
             self.give_up(now, session);
             self.verdicts.push_back(Verdict::Refuse(session, why));
@@ -860,7 +971,7 @@ impl Board {
             if ended {
                 self.decide(id, Verdict::Drop(id, "closed by its peer"));
             } else {
-                self.release(id, "nobody expects it");
+                self.release(now, id, "nobody expects it");
             }
         }
     }
@@ -871,10 +982,13 @@ impl Board {
         if let Nature::Doubtful { since } = arrival.nature {
             return (!is_data_place).then_some(since + HOLD);
         }
-        let own = self.waits.values().any(|wait| self.may_answer(wait, arrival));
+        let own = self.waits.values().find(|wait| self.may_answer(wait, arrival));
         let proof_possible = match arrival.nature {
             Nature::Silent => self.waits.values().any(|wait| {
-                wait.request.protected
+                // A session that has let its endpoint lie for long holds nobody up.
+                let is_fresh = wait.command.is_some() || arrival.at < wait.granted + self.patience;
+                is_fresh
+                    && wait.request.protected
                     && wait.place == arrival.place
                     && wait.answers_from.is_some_and(|f| arrival.at >= f)
             }),
@@ -883,9 +997,14 @@ impl Board {
             }),
             _ => false,
         };
-        if own {
-            // On a data port it is held as long as the wait; it has nothing else to be.
-            Some(arrival.at + if is_data_place { self.patience * 2 } else { HOLD })
+        if let Some(wait) = own {
+            Some(match (wait.opening, wait.command) {
+                // On a data port it is held as long as the wait; it has nothing else to be.
+                _ if is_data_place => arrival.at + OPENING,
+                (Some(since), _) => since.max(arrival.at) + OPENING,
+                (_, Some((since, _))) => since.max(arrival.at) + HOLD,
+                _ => arrival.at + HOLD,
+            })
         } else if proof_possible {
             Some(arrival.at + if is_data_place { HOLD } else { HOLD_STRANGER })
         } else {

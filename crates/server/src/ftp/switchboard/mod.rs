@@ -476,7 +476,7 @@ impl Arrival {
                         // RFC 8446 §5.1: a record of type handshake.
                         Ok(_) if first[0] == 22 => Shown::Hello,
                         Ok(_) => Shown::Bytes,
-                        Err(_) => return self.gone(),
+                        Err(_) => return,
                     };
                     self.switchboard.act(|board, now| board.showed(now, self.id, what));
                 }
@@ -486,7 +486,7 @@ impl Arrival {
 
     async fn handshake(mut self, stream: TcpStream) {
         let (tls, patience) = self.switchboard.greeter.tls();
-        let Some(tls) = tls else { return self.gone() };
+        let Some(tls) = tls else { return };
         let handshake = async {
             if self
                 .switchboard
@@ -503,9 +503,9 @@ impl Arrival {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(error)) => {
                 debug!(peer = %self.peer, %error, "handshake");
-                return self.gone();
+                return;
             }
-            Err(_) => return self.gone(),
+            Err(_) => return,
         };
         let (stream, issued) = (accepted.stream, accepted.issued);
         self.switchboard
@@ -530,17 +530,30 @@ impl Arrival {
                 ready = stream.tcp().ready(Interest::READABLE), if !shown => {
                     shown = true;
                     if ready.is_err() {
-                        return self.gone();
+                        return;
                     }
                     self.switchboard.act(|board, now| board.showed(now, self.id, Shown::Bytes));
                 }
             }
         }
     }
+}
 
-    fn gone(self) {
-        self.switchboard.state().tables.arrivals.remove(&self.id);
-        self.switchboard.act(|board, now| board.gone(now, self.id));
+impl Drop for Arrival {
+    /// One that ends undecided has broken off. One that was decided upon while it broke off tells its session.
+    fn drop(&mut self) {
+        let undecided = self
+            .switchboard
+            .state()
+            .tables
+            .arrivals
+            .remove(&self.id)
+            .is_some();
+        if undecided {
+            self.switchboard.act(|board, now| board.gone(now, self.id));
+        } else if let Ok(Decision::Hand(session)) = self.decisions.try_recv() {
+            let _ = session.send(Word::Refused(Why::Broke));
+        }
     }
 }
 
@@ -565,6 +578,12 @@ impl Endpoint {
         self.switchboard.accept_pending();
         self.switchboard
             .act(|board, now| board.announced(now, self.session, round_trip));
+    }
+
+    /// The transfer command is given, and its file is being opened.
+    pub(crate) fn opening(&self) {
+        self.switchboard
+            .act(|board, now| board.opening(now, self.session));
     }
 
     /// The transfer command failed; the endpoint stays as long as nobody else needs it.

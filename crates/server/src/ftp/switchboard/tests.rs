@@ -442,7 +442,7 @@ fn what_is_held_is_bounded() {
     for _ in 0..1000 {
         dropped += hall.arrives(stranger(), DATA).1.len();
     }
-    assert_eq!(dropped, 1000 - 64);
+    assert_eq!(dropped, 1000 - 16);
     let (id, verdicts) = hall.hello(owner(), DATA, Some(1));
     assert_eq!(verdicts.first(), Some(&Verdict::Pair(1, id)));
     assert_eq!(hall.board.load(), (0, 0, 0));
@@ -488,4 +488,22 @@ fn plain_data_goes_to_the_second_port_once_the_control_port_is_in_doubt() {
             .contains(&Verdict::Refuse(1, Why::NobodyCame))
     );
     assert_eq!(ask(&mut hall, 1), [Verdict::Grant(1, CONTROL)]);
+}
+
+#[test]
+fn plain_data_waits_for_the_end_of_a_burst_of_newcomers() {
+    let mut hall = Hall::new();
+    for _ in 0..3 {
+        hall.arrives(owner(), CONTROL);
+        hall.now += MS;
+    }
+    assert_eq!(hall.ask(1, false, &[CONTROL], RequireResumption::Never), []);
+    assert_eq!(hall.after(30 * MS), [Verdict::Grant(1, CONTROL)]);
+    hall.board.cancel(hall.now, 1);
+    // A client with one control connection waits for nothing.
+    hall.arrives(owner(), CONTROL);
+    assert_eq!(
+        hall.ask(2, false, &[CONTROL], RequireResumption::Never),
+        [Verdict::Grant(2, CONTROL)]
+    );
 }
