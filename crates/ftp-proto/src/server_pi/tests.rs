@@ -461,7 +461,7 @@ fn shutting_down_waits_for_a_transfer() {
         ["226", "421"]
     );
     let mut d = Dialogue::logged_in();
-    d.running("STOR a\r\nDELE b\r\n");
+    let _slip = d.running("STOR a\r\nDELE b\r\n");
     d.pi.shut_down(d.now);
     assert!(
         !d.pi.is_quitting(),
