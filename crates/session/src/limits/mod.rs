@@ -203,15 +203,20 @@ impl Admission {
         self.gate.is_banned(self.network.0)
     }
 
+    /// A password was right: the failures of the visitor's address are forgiven. An anonymous login proves nothing
+    /// and is no reason to.
+    pub fn forgive(&self) {
+        self.gate.state().scores.forgive(self.network, Instant::now());
+    }
+
     /// Counts the visitor among the sessions of `account` (and no longer of another, nor among those who are not
-    /// logged in); the address's score is forgiven.
+    /// logged in).
     ///
     /// # Errors
     /// [`Turned::PerUser`]: the visitor is not logged in.
     pub fn logged_in(&mut self, account: &Arc<Account>) -> Result<(), Turned> {
         self.logged_out();
         let mut state = self.gate.state();
-        state.scores.forgive(self.network, Instant::now());
         if state.by_user.of(&account.name) >= account.sessions.unwrap_or(state.limits.per_user) {
             return Err(Turned::PerUser);
         }

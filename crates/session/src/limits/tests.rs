@@ -150,7 +150,7 @@ async fn the_delay_doubles_with_each_failure_up_to_five_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_succeeds_forgives() {
+async fn a_password_that_is_right_forgives() {
     let gate = Gate::new(Limits {
         ban_after: 3,
         ..Limits::default()
@@ -159,9 +159,23 @@ async fn a_login_that_succeeds_forgives() {
     for _ in 0..5 {
         fail(&gate, "10.0.0.1", 2);
         admission.logged_in(&Arc::new(account("alice"))).unwrap();
+        admission.forgive();
     }
     assert!(!gate.is_banned(nth(1)));
     assert_eq!(admission.failed_login().as_millis(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_anonymous_login_forgives_nothing() {
+    let gate = Gate::new(Limits {
+        ban_after: 3,
+        ..Limits::default()
+    });
+    let mut admission = gate.admit(nth(1)).unwrap();
+    fail(&gate, "10.0.0.1", 2);
+    admission.logged_in(&Arc::new(account("anonymous"))).unwrap();
+    fail(&gate, "10.0.0.1", 1);
+    assert!(gate.is_banned(nth(1)));
 }
 
 #[tokio::test(start_paused = true)]

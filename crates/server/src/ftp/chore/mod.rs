@@ -172,6 +172,9 @@ async fn log_in(
         info!(user = name, %turned, "login refused");
         return Outcome::Answer(slip.answer(Err(Refusal::TooManySessions)), Keep::Nothing);
     }
+    if !context.settings.users.is_anonymous(&user) {
+        context.admission().forgive();
+    }
     info!(user = name, protected, "logged in");
     Outcome::Answer(
         slip.answer(Ok(LoggedIn {
