@@ -48,7 +48,10 @@ const GRACE: Duration = Duration::from_millis(500);
 const BURST: Duration = Duration::from_millis(30);
 /// How long a request queues at most, and how long a plain one does before it may have the second port.
 const QUEUE: Duration = Duration::from_secs(5);
-const QUEUE_FOR_CONTROL: Duration = Duration::from_millis(300);
+const QUEUE_FOR_CONTROL: Duration = Duration::from_secs(1);
+/// After how many times the control port counts as in doubt for a peer. Clients that work in parallel try again after
+/// one or two refusals and then go on without any.
+const IN_DOUBT: u32 = 3;
 /// How long a peer's troubles are remembered, and of how many peers.
 const MEMORY: Duration = Duration::from_secs(300);
 const MAX_TROUBLES: usize = 10_000;
@@ -93,8 +96,8 @@ pub(crate) enum Shown {
 /// What happened to a peer's plain transfers on a shared port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
-    /// Its connections could not be told apart.
-    Ambiguous(Instant),
+    /// Its connections could not be told apart, so many times by then.
+    Ambiguous(Instant, u32),
     /// It did not reach the second port.
     Unreachable(Instant),
 }
@@ -676,7 +679,7 @@ impl Board {
         };
         match self.troubles.get(&request.peer) {
             _ if places.is_empty() => vec![second],
-            Some(Trouble::Ambiguous(at)) if now < *at + MEMORY => vec![second],
+            Some(Trouble::Ambiguous(at, times)) if *times >= IN_DOUBT && now < *at + MEMORY => vec![second],
             Some(Trouble::Unreachable(at)) if now < *at + MEMORY => places,
             _ if request.is_late => [places, vec![second]].concat(),
             _ => places,
@@ -694,7 +697,7 @@ impl Board {
     fn note_trouble(&mut self, now: Instant, peer: IpAddr, trouble: Trouble) {
         if self.troubles.len() >= MAX_TROUBLES {
             self.troubles.retain(|_, trouble| {
-                let (Trouble::Ambiguous(at) | Trouble::Unreachable(at)) = trouble;
+                let (Trouble::Ambiguous(at, _) | Trouble::Unreachable(at)) = trouble;
                 now < *at + MEMORY
             });
         }
@@ -740,7 +743,11 @@ impl Board {
                 Outcome::Ambiguous => {
                     if !wait.request.protected {
                         let peer = wait.request.peer;
-                        self.note_trouble(now, peer, Trouble::Ambiguous(now));
+                        let times = match self.troubles.get(&peer) {
+                            Some(Trouble::Ambiguous(at, times)) if now < *at + MEMORY => times + 1,
+                            _ => 1,
+                        };
+                        self.note_trouble(now, peer, Trouble::Ambiguous(now, times));
                     }
                     self.give_up(now, session);
                     if commanded.is_none_or(|at| at < now) {
