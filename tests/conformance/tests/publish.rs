@@ -110,6 +110,23 @@ fn an_upload_whose_client_dies_is_not_published_and_is_resumed() {
 }
 
 #[test]
+fn quit_behind_an_upload_does_not_publish_what_a_client_leaves_behind() {
+    let server = Server::start();
+    server.put("f", "the old content");
+    let mut client = server.login();
+    let mut data = client.begin("STOR f");
+    data.write(&noise(8, 100_000));
+    data.taken();
+    client.send("QUIT");
+    client.hang_up();
+    data.cut();
+    eventually("the end of the transfer", || {
+        server.log().contains("transfer failed")
+    });
+    assert_eq!(server.file("f"), Some(b"the old content".to_vec()));
+}
+
+#[test]
 fn a_part_is_continued_by_appe() {
     let server = Server::start();
     let whole = noise(3, 500_000);

@@ -311,12 +311,13 @@ impl Connection {
             .line
             .as_ref()
             .is_some_and(|line| sockets::is_open(line.tcp()));
-        if is_there || self.pi.is_quitting() {
+        if is_there {
             self.pi.publishing();
             self.chore = Some(Box::pin(chore::publish(publish)));
         } else {
-            drop(publish);
-            self.pi.handle_end_of_input(now);
+            // Also behind a QUIT: whether the client had sent everything when it went, nobody can tell.
+            let answered = publish.refuse();
+            self.pi.handle_answer(now, answered);
         }
     }
 

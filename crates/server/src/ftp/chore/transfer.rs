@@ -7,7 +7,9 @@ use std::time::Instant;
 use pasarela_dtp::{Controls, FileSource, Source};
 use pasarela_ftp_proto::command::RepresentationType;
 use pasarela_ftp_proto::listing::options::Options;
-use pasarela_ftp_proto::server_pi::{Action, Done, Opened, Pending, Refusal, Representation, Transfer};
+use pasarela_ftp_proto::server_pi::{
+    Action, Answered, Done, Opened, Pending, Refusal, Representation, Transfer,
+};
 use pasarela_session::Session;
 use pasarela_store::{ErrorKind, File, Open, VirtualPath};
 use pasarela_tls::{ServerTls, Stream, Tag};
@@ -272,6 +274,15 @@ async fn send(
         }
         Ok(Err(_)) => Err(Refusal::ConnectionBroken),
         Err(_) => Err(Refusal::Stalled),
+    }
+}
+
+impl Publish {
+    /// The client has gone: what came is kept as a part, however whole it looks.
+    pub(crate) fn refuse(mut self) -> Answered {
+        let refused = Refusal::ConnectionBroken;
+        self.log.fail(&refused);
+        self.slip.answer(Err(refused))
     }
 }
 
