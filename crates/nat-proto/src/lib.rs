@@ -1,0 +1,1 @@
+//! NAT protocols without the network: STUN and TURN messages, transactions, retransmission. No socket, no clock.
