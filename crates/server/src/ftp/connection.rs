@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
-use super::switchboard::{Control, PlaceId, Visitor};
+use super::switchboard::{Caller, Control, PlaceId, Visitor};
 use crate::config::TlsMode;
 use crate::service::Service;
 use crate::sockets;
@@ -74,13 +74,13 @@ impl Line {
 }
 
 /// Serves one control connection until its end.
-pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, peer: SocketAddr, control: Control) {
+pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller, control: Control) {
     let id = service.next_connection();
     let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
-    let span = info_span!("session", id, protocol, peer = %peer);
+    let span = info_span!("session", id, protocol, peer = %caller.peer);
     async move {
         let began = Instant::now();
-        match admitted(&service, id, place, peer, control).await {
+        match admitted(&service, id, place, caller, control).await {
             Ok(()) => info!(elapsed = ?began.elapsed(), "ended"),
             Err(error) => debug!(%error, elapsed = ?began.elapsed(), "ended"),
         }
@@ -93,10 +93,11 @@ async fn admitted(
     service: &Arc<Service>,
     id: u64,
     place: PlaceId,
-    peer: SocketAddr,
+    caller: Caller,
     control: Control,
 ) -> io::Result<()> {
     let settings = service.settings();
+    let Caller { peer, dialled } = caller;
     let admission = match service.gate().admit(peer.ip()) {
         Ok(admission) => admission,
         Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
@@ -113,6 +114,10 @@ async fn admitted(
         Control::Plain(stream) => (Line::Plain(stream), None),
     };
     let local = line.tcp().local_addr()?;
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    if dialled.is_none() {
+        settings.reach.peer_came(local, peer.ip().to_canonical());
+    }
     let profile = Profile {
         greeting: settings.greeting.clone(),
         peer: peer.ip().to_canonical(),
@@ -135,7 +140,8 @@ async fn admitted(
         settings,
         admission: Arc::new(Mutex::new(admission)),
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+        local,
+        dialled,
         place,
         tag: None,
         session: None,

@@ -74,6 +74,8 @@ pub(crate) struct Context {
     pub(crate) admission: Arc<Mutex<Admission>>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// The relay's address that the peer connected to.
+    pub(crate) dialled: Option<SocketAddr>,
     pub(crate) place: PlaceId,
     pub(crate) tag: Option<Tag>,
     pub(crate) session: Option<Session>,
@@ -192,21 +194,25 @@ async fn passive(
     protected: bool,
 ) -> Outcome {
     let open = async {
+        let mut want = Want {
+            peer: context.peer.ip(),
+            control: context.local,
+            dialled: context.dialled,
+            port: context.local.port(),
+            ipv4_only: form == Form::Pasv,
+        };
+        // A port that the system chooses is open to peers of this network alone.
+        let reaches_any_port = context.dialled.is_none() && !context.settings.reach.is_behind_router(&want);
         let expectation = Expectation {
             peer: context.peer.ip(),
             tag: context.tag,
             protected,
             places: context.service.data_places(context.place),
-            may_use_second: !protected && context.service.has_second_port(),
+            may_use_second: !protected && reaches_any_port && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
         let endpoint = context.service.switchboard()?.expect(expectation).await?;
-        let want = Want {
-            peer: context.peer.ip(),
-            control: context.local,
-            port: endpoint.port(),
-            ipv4_only: form == Form::Pasv,
-        };
+        want.port = endpoint.port();
         match context.settings.reach.passive_open(&want).await {
             Ok(announced) => {
                 debug!(announce = %announced.announce, via = ?announced.via, "endpoint");
