@@ -140,14 +140,14 @@ mod tests {
 
     #[test]
     fn the_ipv6_wildcard_takes_ipv4_connections_too() {
-        let sockets = bind(&at("0"), &[]).unwrap();
+        let sockets = bind(&at("0"), &[], true).unwrap();
         let port = sockets[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     }
 
     #[test]
     fn a_name_is_bound_at_every_address_it_has() {
-        let sockets = bind(&at("localhost:0"), &[]).unwrap();
+        let sockets = bind(&at("localhost:0"), &[], false).unwrap();
         assert!(
             sockets
                 .iter()
@@ -159,7 +159,7 @@ mod tests {
     fn a_port_that_is_taken_is_a_bind_failure_with_a_hint() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = bind(&ListenAddress::Socket(address), &[]).unwrap_err();
+        let failure = bind(&ListenAddress::Socket(address), &[], false).unwrap_err();
         assert_eq!(failure.kind, Kind::Bind);
         assert!(
             failure

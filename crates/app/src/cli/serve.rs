@@ -353,6 +353,7 @@ impl Operator {
                 .and_then(|c| c.source.to_trust())
                 .filter(|path| path.exists()),
             public: typed.public_address.clone(),
+            plan: typed.plan(),
         };
         if typed.log_json {
             tracing::info!(
