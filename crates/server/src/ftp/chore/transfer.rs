@@ -363,7 +363,7 @@ async fn protect(
         (_, RequireResumption::Never) => true,
         (_, RequireResumption::Always) => false,
         (Some(resumed), RequireResumption::WhenOffered) => {
-            context.service.switchboard()?.is_same_visitor(resumed, owner)
+            !context.service.switchboard()?.is_somebody_elses(resumed, owner)
         }
         (None, RequireResumption::WhenOffered) => true,
     };

@@ -188,12 +188,12 @@ impl Switchboard {
 
     /// The TLS session of this tag belongs to this visitor from now on.
     pub(crate) fn introduce(&self, tag: Tag, visitor: Visitor) {
-        self.state().board.introduce(tag, visitor);
+        self.act(|board, now| board.introduce(now, tag, visitor));
     }
 
-    /// Whether both TLS sessions are one visitor's.
-    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
-        self.state().board.is_same_visitor(one, other)
+    /// Whether a TLS session is known to be another visitor's than `own`.
+    pub(crate) fn is_somebody_elses(&self, resumed: Tag, own: Tag) -> bool {
+        self.state().board.is_somebody_elses(resumed, own)
     }
 
     /// The TLS session of this tag proves nobody any more.
