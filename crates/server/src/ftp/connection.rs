@@ -18,7 +18,7 @@ use tracing::{Instrument, debug, info, info_span};
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
 use super::switchboard::{Control, PlaceId, Visitor};
 use crate::config::TlsMode;
-use crate::service::Service;
+use crate::service::{Service, Waiting};
 use crate::sockets;
 
 /// How long a client may take to accept a reply.
@@ -102,12 +102,19 @@ async fn admitted(
         Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
     };
     let implicit = service.is_implicit(place);
+    if admission.crowds() && !service.evict() {
+        return turn_away(control, implicit, Turned::Total).await;
+    }
+    let evicted = service.note_unauthenticated(id);
     let (line, tag) = match control {
         Control::Protected(stream, issued) => (Line::Protected(stream), Some(issued)),
         Control::Plain(stream) if implicit => {
             let Some(tls) = &settings.tls else { return Ok(()) };
             let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
-            let accepted = handshake.await??;
+            let accepted = tokio::select! {
+                accepted = handshake => accepted??,
+                () = evicted.notified() => return Ok(info!("evicted in its handshake")),
+            };
             (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
         }
         Control::Plain(stream) => (Line::Plain(stream), None),
@@ -134,6 +141,7 @@ async fn admitted(
         service: Arc::clone(service),
         settings,
         admission: Arc::new(Mutex::new(admission)),
+        lingering: Arc::default(),
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
         local: SocketAddr::new(local.ip().to_canonical(), local.port()),
         place,
@@ -142,7 +150,7 @@ async fn admitted(
         cwd: VirtualPath::root(),
     };
     let mut connection = Connection {
-        id,
+        evicted,
         line: Some(line),
         pi: ServerPi::new(Instant::now(), profile),
         context,
@@ -169,7 +177,8 @@ async fn turn_away(control: Control, implicit: bool, turned: Turned) -> io::Resu
 }
 
 struct Connection {
-    id: u64,
+    /// Tells it to make room, as long as it is not logged in.
+    evicted: Waiting,
     /// `None` only while a handshake has it, and after one that failed.
     line: Option<Line>,
     pi: ServerPi,
@@ -193,7 +202,6 @@ enum Event {
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
         let service = Arc::clone(&self.context.service);
-        let evicted = service.note_unauthenticated(self.id);
         let mut draining = false;
         let mut buffer = vec![0; READ];
         loop {
@@ -209,7 +217,7 @@ impl Connection {
                 biased;
                 outcome = poll_chore(&mut self.chore), if self.chore.is_some() => Event::Outcome(outcome),
                 () = service.draining(), if !draining => Event::Drain,
-                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
+                () = self.evicted.notified(), if self.context.session.is_none() => Event::Evicted,
                 () = sleep_until(due), if due.is_some() => Event::Timeout,
                 read = line.read(&mut buffer), if wants_input => match read {
                     Ok(count) => Event::Input(count),
@@ -232,7 +240,7 @@ impl Connection {
                     self.pi.shut_down(now);
                 }
                 Event::Evicted => {
-                    info!("evicted: no descriptors are left");
+                    info!("evicted: it was not logged in, and others need its room");
                     return Ok(());
                 }
             }
@@ -281,7 +289,14 @@ impl Connection {
         if self.context.session.is_none() {
             until = self.pi.poll_timeout().map_or(until, |due| until.min(due));
         }
-        tokio::time::timeout_at(until.into(), line.write_all(bytes)).await?
+        let sent = tokio::time::timeout_at(until.into(), line.write_all(bytes));
+        tokio::select! {
+            biased;
+            sent = sent => sent?,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                Err(io::Error::other("evicted while it read no reply"))
+            }
+        }
     }
 
     fn keep(&mut self, now: Instant, outcome: Outcome) {
@@ -328,7 +343,15 @@ impl Connection {
                 .handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
         };
         let patience = self.context.settings.limits.tls_handshake;
-        let answer = match tokio::time::timeout(patience, tls.accept_control(stream)).await {
+        let handshake = tokio::time::timeout(patience, tls.accept_control(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                // Without a line the connection ends.
+                return info!("evicted in its handshake");
+            }
+        };
+        let answer = match accepted {
             Ok(Ok(accepted)) => {
                 self.line = Some(Line::Protected(Box::new(accepted.stream)));
                 self.protected_by(accepted.issued);
@@ -355,7 +378,7 @@ impl Connection {
     }
 
     fn log_in(&mut self, account: Arc<Account>) {
-        self.context.service.forget_unauthenticated(self.id);
+        self.evicted.forget();
         if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
             let visitor = Visitor {
                 peer: self.context.peer.ip(),
@@ -369,6 +392,7 @@ impl Connection {
     fn log_out(&mut self) {
         self.dismiss();
         self.context.session = None;
+        self.evicted.again();
         self.context.cwd = VirtualPath::root();
         self.kept = Kept::default();
         self.context
@@ -391,7 +415,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.dismiss();
-        self.context.service.forget_unauthenticated(self.id);
         if let (Some(tls), Some(tag)) = (&self.context.settings.tls, self.context.tag) {
             tls.retire(tag);
         }

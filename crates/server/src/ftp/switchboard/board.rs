@@ -456,6 +456,17 @@ impl Board {
         self.settle(now);
     }
 
+    /// Closes the oldest arrival that nobody of its address expects, to make room; `false` where there is none.
+    pub(crate) fn evict(&mut self, now: Instant) -> bool {
+        let oldest = self.arrivals.iter().find(|(_, arrival)| !arrival.is_expected);
+        let Some(id) = oldest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.decide(id, Verdict::Drop(id, "no descriptors are left"));
+        self.settle(now);
+        true
+    }
+
     fn fail(&mut self, now: Instant, session: SessionId, why: Why) {
         if let Some(wait) = self.waits.get_mut(&session) {
             wait.failed.get_or_insert((now, why));

@@ -512,6 +512,22 @@ fn what_is_held_is_bounded() {
 }
 
 #[test]
+fn strangers_make_room_the_oldest_first() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let data = hall.held(owner(), CONTROL);
+    let (one, two) = (hall.held(stranger(), CONTROL), hall.held(stranger(), CONTROL));
+    assert_eq!(hall.shows(one, Shown::Hello), [Verdict::Handshake(one)]);
+    for id in [one, two] {
+        assert!(hall.board.evict(hall.now));
+        assert_eq!(hall.verdicts(), [Verdict::Drop(id, "no descriptors are left")]);
+    }
+    assert!(!hall.board.evict(hall.now), "whom somebody expects stays");
+    assert_eq!(hall.shows(data, Shown::Hello), [Verdict::Handshake(data)]);
+    assert_eq!(hall.proves(data, None), [Verdict::Pair(1, data)]);
+}
+
+#[test]
 fn plain_data_goes_to_the_second_port_once_the_control_port_is_in_doubt() {
     let mut hall = Hall::new();
     hall.board.set_second(DATA + 1);
