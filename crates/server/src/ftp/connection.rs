@@ -113,7 +113,10 @@ async fn admitted(
             let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
             let accepted = tokio::select! {
                 accepted = handshake => accepted??,
-                () = evicted.notified() => return Ok(info!("evicted in its handshake")),
+                () = evicted.notified() => {
+                    info!("evicted in its handshake");
+                    return Ok(());
+                }
             };
             (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
         }
@@ -348,7 +351,8 @@ impl Connection {
             accepted = handshake => accepted,
             () = self.evicted.notified(), if self.context.session.is_none() => {
                 // Without a line the connection ends.
-                return info!("evicted in its handshake");
+                info!("evicted in its handshake");
+                return;
             }
         };
         let answer = match accepted {
