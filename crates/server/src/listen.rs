@@ -29,7 +29,9 @@ impl Greeter for Reception {
 
     fn descriptors_exhausted(&self) {
         if let Some(service) = self.0.upgrade() {
-            warn!(evicted = service.evict(), "no descriptors are left");
+            let evicted =
+                service.evict() || service.switchboard().is_ok_and(|switchboard| switchboard.evict());
+            warn!(evicted, "no descriptors are left");
         }
     }
 }

@@ -21,7 +21,7 @@ pub const USER: &str = "maria";
 pub const PASSWORD: &str = "s3cret";
 
 /// How long a server may take until it listens (a first run makes a key), and until it has drained.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The program under test: `PASARELA_BIN`, or `pasarela` in the target folder that this test was built into.
 ///

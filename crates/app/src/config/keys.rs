@@ -156,7 +156,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.total", Kind::Number, Value("2000"), None,
         "Connections at once in all."),
     key("limits.unauthenticated", Kind::Number, Value("500"), None,
-        "Connections at once that are not logged in."),
+        "Connections at once that are not logged in; one more crowds out the oldest of them."),
     key("limits.login", Kind::Duration, Value("\"60s\""), None,
         "From connecting to being logged in."),
     key("limits.idle", Kind::Duration, Value("\"5min\""), None,

@@ -18,7 +18,7 @@ use tracing::{Instrument, debug, info, info_span};
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
 use super::switchboard::{Caller, Control, PlaceId, Visitor};
 use crate::config::TlsMode;
-use crate::service::Service;
+use crate::service::{Service, Waiting};
 use crate::sockets;
 
 /// How long a client may take to accept a reply.
@@ -103,12 +103,22 @@ async fn admitted(
         Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
     };
     let implicit = service.is_implicit(place);
+    if admission.crowds() && !service.evict() {
+        return turn_away(control, implicit, Turned::Total).await;
+    }
+    let evicted = service.note_unauthenticated(id);
     let (line, tag) = match control {
         Control::Protected(stream, issued) => (Line::Protected(stream), Some(issued)),
         Control::Plain(stream) if implicit => {
             let Some(tls) = &settings.tls else { return Ok(()) };
             let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
-            let accepted = handshake.await??;
+            let accepted = tokio::select! {
+                accepted = handshake => accepted??,
+                () = evicted.notified() => {
+                    info!("evicted in its handshake");
+                    return Ok(());
+                }
+            };
             (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
         }
         Control::Plain(stream) => (Line::Plain(stream), None),
@@ -139,6 +149,7 @@ async fn admitted(
         service: Arc::clone(service),
         settings,
         admission: Arc::new(Mutex::new(admission)),
+        lingering: Arc::default(),
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
         local,
         dialled,
@@ -148,7 +159,7 @@ async fn admitted(
         cwd: VirtualPath::root(),
     };
     let mut connection = Connection {
-        id,
+        evicted,
         line: Some(line),
         pi: ServerPi::new(Instant::now(), profile),
         context,
@@ -175,7 +186,8 @@ async fn turn_away(control: Control, implicit: bool, turned: Turned) -> io::Resu
 }
 
 struct Connection {
-    id: u64,
+    /// Tells it to make room, as long as it is not logged in.
+    evicted: Waiting,
     /// `None` only while a handshake has it, and after one that failed.
     line: Option<Line>,
     pi: ServerPi,
@@ -199,7 +211,6 @@ enum Event {
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
         let service = Arc::clone(&self.context.service);
-        let evicted = service.note_unauthenticated(self.id);
         let mut draining = false;
         let mut buffer = vec![0; READ];
         loop {
@@ -215,7 +226,7 @@ impl Connection {
                 biased;
                 outcome = poll_chore(&mut self.chore), if self.chore.is_some() => Event::Outcome(outcome),
                 () = service.draining(), if !draining => Event::Drain,
-                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
+                () = self.evicted.notified(), if self.context.session.is_none() => Event::Evicted,
                 () = sleep_until(due), if due.is_some() => Event::Timeout,
                 read = line.read(&mut buffer), if wants_input => match read {
                     Ok(count) => Event::Input(count),
@@ -238,7 +249,7 @@ impl Connection {
                     self.pi.shut_down(now);
                 }
                 Event::Evicted => {
-                    info!("evicted: no descriptors are left");
+                    info!("evicted: it was not logged in, and others need its room");
                     return Ok(());
                 }
             }
@@ -287,7 +298,14 @@ impl Connection {
         if self.context.session.is_none() {
             until = self.pi.poll_timeout().map_or(until, |due| until.min(due));
         }
-        tokio::time::timeout_at(until.into(), line.write_all(bytes)).await?
+        let sent = tokio::time::timeout_at(until.into(), line.write_all(bytes));
+        tokio::select! {
+            biased;
+            sent = sent => sent?,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                Err(io::Error::other("evicted while it read no reply"))
+            }
+        }
     }
 
     fn keep(&mut self, now: Instant, outcome: Outcome) {
@@ -334,7 +352,16 @@ impl Connection {
                 .handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
         };
         let patience = self.context.settings.limits.tls_handshake;
-        let answer = match tokio::time::timeout(patience, tls.accept_control(stream)).await {
+        let handshake = tokio::time::timeout(patience, tls.accept_control(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                // Without a line the connection ends.
+                info!("evicted in its handshake");
+                return;
+            }
+        };
+        let answer = match accepted {
             Ok(Ok(accepted)) => {
                 self.line = Some(Line::Protected(Box::new(accepted.stream)));
                 self.protected_by(accepted.issued);
@@ -361,7 +388,7 @@ impl Connection {
     }
 
     fn log_in(&mut self, account: Arc<Account>) {
-        self.context.service.forget_unauthenticated(self.id);
+        self.evicted.forget();
         if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
             let visitor = Visitor {
                 peer: self.context.peer.ip(),
@@ -375,6 +402,7 @@ impl Connection {
     fn log_out(&mut self) {
         self.dismiss();
         self.context.session = None;
+        self.evicted.again();
         self.context.cwd = VirtualPath::root();
         self.kept = Kept::default();
         self.context
@@ -397,7 +425,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.dismiss();
-        self.context.service.forget_unauthenticated(self.id);
         if let (Some(tls), Some(tag)) = (&self.context.settings.tls, self.context.tag) {
             tls.retire(tag);
         }

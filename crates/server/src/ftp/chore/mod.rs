@@ -21,6 +21,7 @@ use pasarela_store::VirtualPath;
 use pasarela_tls::Tag;
 use tracing::{debug, info, warn};
 
+use super::data::Lingering;
 use super::list::{self, Lines};
 use super::refusal;
 use super::switchboard::{Endpoint, Expectation, PlaceId};
@@ -72,6 +73,7 @@ pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) admission: Arc<Mutex<Admission>>,
+    pub(crate) lingering: Arc<Lingering>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
     /// The relay's address that the peer connected to.
@@ -150,7 +152,7 @@ async fn log_in(
     let name = String::from_utf8_lossy(&user).escape_debug().to_string();
     let banned = context.admission().is_banned();
     let account = match banned {
-        true => None,
+        true => Ok(None),
         false => {
             context
                 .settings
@@ -158,6 +160,11 @@ async fn log_in(
                 .authenticate(&user, Password::new(password.0))
                 .await
         }
+    };
+    // Whoever was not looked at has not failed: a flood of guesses would get everybody banned.
+    let Ok(account) = account else {
+        info!(user = name, "login refused: too many at once");
+        return Outcome::Answer(slip.answer(Err(Refusal::TooManyLogins)), Keep::Nothing);
     };
     let Some(account) = account else {
         let delay = context.admission().failed_login();

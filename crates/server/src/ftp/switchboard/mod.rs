@@ -8,6 +8,7 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -209,17 +210,22 @@ impl Switchboard {
 
     /// The TLS session of this tag belongs to this visitor from now on.
     pub(crate) fn introduce(&self, tag: Tag, visitor: Visitor) {
-        self.state().board.introduce(tag, visitor);
+        self.act(|board, now| board.introduce(now, tag, visitor));
     }
 
-    /// Whether both TLS sessions are one visitor's.
-    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
-        self.state().board.is_same_visitor(one, other)
+    /// Whether a TLS session is known to be another visitor's than `own`.
+    pub(crate) fn is_somebody_elses(&self, resumed: Tag, own: Tag) -> bool {
+        self.state().board.is_somebody_elses(resumed, own)
     }
 
     /// The TLS session of this tag proves nobody any more.
     pub(crate) fn dismiss(&self, tag: Tag) {
         self.state().board.dismiss(tag);
+    }
+
+    /// Closes the oldest arrival that no session from its address expects; `false` where there is none.
+    pub(crate) fn evict(&self) -> bool {
+        self.act(|board, now| board.evict(now))
     }
 
     /// An endpoint for a session; waits while its peer's places are taken.
@@ -522,7 +528,19 @@ impl Arrival {
                 tls.accept_data(stream).await
             }
         };
-        let accepted = match tokio::time::timeout(patience, handshake).await {
+        let mut handshake = pin!(tokio::time::timeout(patience, handshake));
+        let accepted = loop {
+            tokio::select! {
+                accepted = &mut handshake => break accepted,
+                decision = self.decisions.recv() => match decision {
+                    Some(Decision::Handshake) => {}
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    // Nothing else is decided of one whose handshake is under way.
+                    _ => return,
+                },
+            }
+        };
+        let accepted = match accepted {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(error)) => {
                 debug!(peer = %self.caller.peer, %error, "handshake");
