@@ -5,6 +5,7 @@
 
 mod endpoint;
 mod strategy;
+pub mod survey;
 mod want;
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Whom an endpoint is for and what it may look like.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::survey::Class;
 
 /// Whom the endpoint is for and what it may look like.
 #[derive(Debug, Clone)]
@@ -30,24 +32,14 @@ impl Want {
     /// Whether the peer is on this side of the router, so that the address it connected to is the right one.
     pub(crate) fn peer_is_local(&self) -> bool {
         let own = self.control.ip();
-        if self.peer == own || self.peer.is_loopback() {
+        if self.peer == own {
             return true;
         }
-        match self.peer {
-            // RFC 1918, RFC 3927; a carrier's network (RFC 6598) is ours only where we are in it ourselves.
-            IpAddr::V4(peer) => {
-                peer.is_private()
-                    || peer.is_link_local()
-                    || is_shared(peer) && matches!(own, IpAddr::V4(own) if is_shared(own))
-            }
-            // RFC 4193, RFC 4291 §2.5.6.
-            IpAddr::V6(peer) => peer.is_unique_local() || peer.is_unicast_link_local(),
+        match Class::of(self.peer) {
+            Class::Loopback | Class::Private | Class::LinkLocal | Class::UniqueLocal => true,
+            // A carrier's network is ours only where we are in it ourselves.
+            class @ Class::Shared => Class::of(own) == class,
+            _ => false,
         }
     }
-}
-
-/// 100.64.0.0/10, between a carrier's NAT and its customers (RFC 6598), and in overlay networks.
-fn is_shared(address: Ipv4Addr) -> bool {
-    let [first, second, ..] = address.octets();
-    first == 100 && second & 0b1100_0000 == 64
 }
