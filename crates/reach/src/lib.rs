@@ -13,7 +13,7 @@ mod router;
 mod situation;
 mod strategy;
 mod stun;
-mod survey;
+pub mod survey;
 mod turn;
 mod want;
 

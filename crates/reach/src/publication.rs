@@ -139,9 +139,9 @@ struct Keeper {
 impl Keeper {
     async fn keep(mut self, mut stop: watch::Receiver<bool>) {
         let mut delay = TRY_AGAIN;
-        let mut changes = survey::Changes::watch();
+        let mut changes = Changes::watch();
         loop {
-            let links = Links::read();
+            let links = read().await;
             // Not cut off by a stop: what a router is being asked for has to be known to be given back.
             self.climb(&links).await;
             if self.is_wanting() {
@@ -152,7 +152,7 @@ impl Keeper {
             let over = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => true,
                 () = changes.next() => false,
-                () = self.rest(&links, delay) => false,
+                () = self.rest(links.clone(), delay) => false,
             };
             if over {
                 break;
@@ -171,7 +171,7 @@ impl Keeper {
     }
 
     /// Keeps what was found; returns when it is time to climb again.
-    async fn rest(&mut self, links: &Links, delay: Duration) {
+    async fn rest(&mut self, links: Links, delay: Duration) {
         let mut ask = interval(ASK_AGAIN);
         let mut assert = interval(ASSERT);
         for ticks in [&mut ask, &mut assert] {
@@ -184,7 +184,7 @@ impl Keeper {
             tokio::select! {
                 () = sleep_until(again), if is_wanting => return,
                 _ = ask.tick() => {
-                    if !self.punched.stands().await || Links::read() != *links {
+                    if !self.punched.stands().await || read().await != links {
                         return;
                     }
                 }
@@ -324,7 +324,7 @@ impl Keeper {
             Err(reason) => Outcome::Refused { reason },
             Ok(endpoint) => {
                 let proved = match &self.listening.greeting {
-                    Some(greeting) => prove::own_dial(endpoint, greeting).await,
+                    Some(greeting) => prove::own_dial(endpoint, greeting.clone()).await,
                     None => false,
                 };
                 match view.seen_v4 {
@@ -408,5 +408,33 @@ fn switched_off(via: Via) -> Rung {
             reason: Reason::NotAllowed,
         },
         took: Duration::ZERO,
+    }
+}
+
+/// This machine's addresses; none where the system does not tell.
+async fn read() -> Links {
+    Links::read().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "this machine's addresses cannot be read");
+        Links::default()
+    })
+}
+
+/// Changes of addresses, as far as the system tells them.
+struct Changes(Option<survey::Changes>);
+
+impl Changes {
+    fn watch() -> Self {
+        let watch = survey::Changes::watch();
+        if let Err(error) = &watch {
+            tracing::warn!(%error, "changes of this machine's addresses are noticed late");
+        }
+        Self(watch.ok())
+    }
+
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(changes) => changes.changed().await,
+            None => std::future::pending().await,
+        }
     }
 }

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
-use super::{Strategy, Verdict, announceable};
-use crate::survey::Class;
+use super::{Strategy, Verdict, announceable, is_behind_nat};
 use crate::{Endpoint, NetView, Reason, Via, Want};
 
 /// The first rung by nature and the last by order, as it never needs anybody.
@@ -27,7 +26,7 @@ impl Strategy for Direct {
         // A peer from outside that reached a private address came through a forward that nobody told us of. The
         // address before the router is the one that the Internet sees us at; the port can only be taken to be the same.
         if let Some(seen) = view.seen_v4.filter(|seen| *seen != own)
-            && Class::of(own).is_behind_nat()
+            && is_behind_nat(own)
             && !want.peer_is_local(view)
         {
             return Ok(Endpoint {

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use async_trait::async_trait;
 
 use super::name::Name;
-use super::{Strategy, Verdict, announceable};
-use crate::survey::Class;
+use super::{Strategy, Verdict, announceable, is_behind_nat};
 use crate::{Endpoint, NetView, Reason, Via, Want};
 
 /// What the operator says the outside sees.
@@ -105,7 +104,7 @@ impl Strategy for Fixed {
             Some(Host::Name(name)) if want.ipv4_only => name.ipv4(own).await?,
             Some(Host::Name(_)) => own,
             // The operator told the port alone: the address is the one that the Internet sees.
-            None if Class::of(own).is_behind_nat() => view.seen_v4.unwrap_or(own),
+            None if is_behind_nat(own) => view.seen_v4.unwrap_or(own),
             None => own,
         };
         let port = self.outside(want.port).unwrap_or(want.port);

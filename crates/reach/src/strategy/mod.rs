@@ -13,6 +13,7 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
+use crate::survey::Class;
 use crate::{Endpoint, NetView, Reason, Via, Want};
 pub(crate) use direct::Direct;
 pub(crate) use fixed::Fixed;
@@ -51,4 +52,9 @@ pub(crate) fn announceable(host: IpAddr, want: &Want) -> Result<IpAddr, Reason> 
     } else {
         Ok(host)
     }
+}
+
+/// Whether an address of ours is one that a router replaces by another on the way out.
+pub(crate) fn is_behind_nat(own: IpAddr) -> bool {
+    matches!(Class::of(own), Class::Private | Class::Shared | Class::LinkLocal) && own.is_ipv4()
 }
