@@ -218,20 +218,26 @@ async fn passive(
             may_use_second: !protected && reaches_any_port && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
-        let endpoint = context.service.switchboard()?.expect(expectation).await?;
+        let mut endpoint = context.service.switchboard()?.expect(expectation).await?;
         want.port = endpoint.port();
         match context.settings.reach.passive_open(&want).await {
             Ok(announced) => {
-                debug!(announce = %announced.announce, via = ?announced.via, "endpoint");
+                debug!(announce = %announced.announce, via = %announced.via, "endpoint");
+                endpoint.note(match form {
+                    Form::Pasv => format!("{} ({})", announced.announce, announced.via),
+                    // The client was told the port alone.
+                    _ => format!("port {} ({})", announced.announce.port(), announced.via),
+                });
                 Ok((announced.announce, endpoint))
             }
             Err(unreachable) => {
                 warn!(%unreachable, "no endpoint");
-                let why = unreachable
+                let rungs: Vec<_> = unreachable
                     .0
-                    .first()
-                    .map_or_else(String::new, |(_, reason)| reason.to_string());
-                Err(Refusal::Unreachable(why))
+                    .iter()
+                    .map(|(via, reason)| format!("{via}: {reason}"))
+                    .collect();
+                Err(Refusal::Unreachable(rungs.join("; ")))
             }
         }
     };

@@ -244,6 +244,7 @@ impl Switchboard {
             session,
             words,
             port: 0,
+            told: String::new(),
             here: None,
         };
         let Expectation {
@@ -534,7 +535,7 @@ impl Arrival {
                 accepted = &mut handshake => break accepted,
                 decision = self.decisions.recv() => match decision {
                     Some(Decision::Handshake) => {}
-                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.caller.peer, why, "closed"),
                     // Nothing else is decided of one whose handshake is under way.
                     _ => return,
                 },
@@ -604,11 +605,18 @@ pub(crate) struct Endpoint {
     session: SessionId,
     words: mpsc::UnboundedReceiver<Word>,
     port: u16,
+    /// What the client was told to connect to.
+    told: String,
     /// It came before it was waited for.
     here: Option<DataConnection>,
 }
 
 impl Endpoint {
+    /// Notes what the client is told to connect to; a refusal for want of a connection names it.
+    pub(crate) fn note(&mut self, told: String) {
+        self.told = told;
+    }
+
     /// The port that listens here.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -653,6 +661,12 @@ impl Endpoint {
         loop {
             match self.words.recv().await {
                 Some(Word::Here(connection)) => return Ok(*connection),
+                Some(Word::Refused(Why::NobodyCame)) if !self.told.is_empty() => {
+                    return Err(Refusal::NoDataConnection(format!(
+                        "nobody connected to {} in time",
+                        self.told
+                    )));
+                }
                 Some(Word::Refused(why)) => return Err(refusal(why)),
                 Some(Word::Granted(_)) => {}
                 None => return Err(Refusal::Local),
