@@ -4,6 +4,7 @@
 //! kept with its reason.
 
 mod endpoint;
+pub mod router;
 mod strategy;
 pub mod survey;
 mod want;
