@@ -9,7 +9,7 @@ mod plan;
 mod prove;
 mod publication;
 mod report;
-mod router;
+pub mod router;
 mod situation;
 mod strategy;
 mod stun;
@@ -27,9 +27,9 @@ pub use endpoint::{Endpoint, Reason, Unreachable, Via};
 pub use plan::Plan;
 pub use publication::{Listening, Publication};
 pub use report::{Doubt, NetView, Outcome, Proof, Report, Rung};
-pub use router::{Protocol, Refusal};
 pub use situation::Situation;
 pub use strategy::fixed::{Forward, PublicHost};
+use strategy::mapped::Record;
 pub use strategy::relayed::Relay;
 use strategy::{Direct, Fixed, Standing, Strategy, Verdict};
 pub use turn::{Incoming, TurnServer};
@@ -52,6 +52,8 @@ struct Published {
     came: Arc<Mutex<HashMap<u16, watch::Sender<bool>>>>,
     /// Counts what changed.
     changes: Arc<watch::Sender<u64>>,
+    /// What routers were asked for.
+    record: Arc<Record>,
 }
 
 impl Default for Reach {
@@ -70,6 +72,7 @@ impl Reach {
             view: Arc::new(watch::Sender::new(NetView::default())),
             came: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
+            record: Arc::new(Record::new(plan.journal.clone())),
         };
         Self::standing_on(plan, published)
     }

@@ -1,6 +1,7 @@
 //! One listening port, kept reachable: climbs the ladder, renews what it finds, and climbs again when something changes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -8,7 +9,6 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::report::{Doubt, NetView, Outcome, Proof, Report, Rung};
-use crate::router::Journal;
 use crate::strategy::fixed::Fixed;
 use crate::strategy::mapped::Mapped;
 use crate::strategy::punched::Punched;
@@ -75,7 +75,7 @@ impl Publication {
         let plan = reach.plan();
         let allowed = |via: Via| plan.rungs.contains(&via);
         let keeper = Keeper {
-            mapped: Mapped::new(plan.journal.clone().map(Journal::new)),
+            mapped: Mapped::new(Arc::clone(&reach.published.record)),
             punched: Punched::default(),
             relayed: Relayed::new(
                 if allowed(Via::Relayed) {

@@ -104,7 +104,7 @@ impl Typed {
             forwards: self.forwards.clone(),
             stun: self.stun.clone(),
             turn: self.turn.clone(),
-            journal: surroundings::state_dir_in_use(self).map(|dir| dir.join("mappings.json")),
+            journal: surroundings::state_dir_in_use(self).map(|dir| dir.join("mappings.toml")),
         }
     }
 }

@@ -2,17 +2,17 @@
 //! also of the next one out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
 use crate::report::{Doubt, Outcome, Proof, Rung};
-use crate::router::{self, Asked, Journal, Mapping, Protocol, Refusal};
+use crate::router::{self, Asked, Journal, Leftover, Mapping, Protocol, Refusal};
 use crate::survey::{Class, Links};
 use crate::{Reason, Via};
-
-/// Long enough to outlast a short absence of ours, short enough to die soon after us.
-const LIFETIME: Duration = Duration::from_secs(7200);
 
 /// Where home routers stand that have another one behind them.
 const NEXT_ROUTERS: [Ipv4Addr; 4] = [
@@ -22,10 +22,61 @@ const NEXT_ROUTERS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(10, 0, 0, 1),
 ];
 
+/// The record of what routers were asked for, which all ports share; opened by the first that needs it.
+#[derive(Debug)]
+pub(crate) struct Record {
+    file: Option<PathBuf>,
+    journal: Mutex<Option<Journal>>,
+}
+
+impl Record {
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
+        Self {
+            file,
+            journal: Mutex::new(None),
+        }
+    }
+
+    /// Opens it once, and takes back what a crash has left over.
+    async fn open(&self) -> MutexGuard<'_, Option<Journal>> {
+        let mut opened = self.journal.lock().await;
+        if let (None, Some(file)) = (&*opened, &self.file) {
+            let mut journal = Journal::open(file.clone()).await;
+            match journal.sweep().await {
+                Ok(swept) => {
+                    for (mapping, removed) in swept {
+                        let (outside, failed) = (mapping.outside, removed.err());
+                        tracing::info!(%outside, ?failed, "a mapping of an earlier run is taken back");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, file = %file.display(), "the record of mappings"),
+            }
+            *opened = Some(journal);
+        }
+        opened
+    }
+
+    async fn add(&self, mapping: &Leftover) {
+        if let Some(journal) = &mut *self.open().await
+            && let Err(error) = journal.record(mapping).await
+        {
+            tracing::warn!(%error, "a mapping could not be recorded; after a crash nobody will take it back");
+        }
+    }
+
+    async fn strike(&self, mapping: &Leftover) {
+        if let Some(journal) = &mut *self.open().await
+            && let Err(error) = journal.strike(mapping).await
+        {
+            tracing::warn!(%error, "the record of mappings");
+        }
+    }
+}
+
 /// The mappings of one listening port.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mapped {
-    journal: Option<Journal>,
+    record: Arc<Record>,
     /// At the own router, at the next one out, and for IPv6.
     held: Vec<Held>,
     refused: Vec<Rung>,
@@ -47,10 +98,11 @@ enum At {
 }
 
 impl Mapped {
-    pub(crate) fn new(journal: Option<Journal>) -> Self {
+    pub(crate) fn new(record: Arc<Record>) -> Self {
         Self {
-            journal,
-            ..Self::default()
+            record,
+            held: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -58,6 +110,7 @@ impl Mapped {
     /// is known to forward it by itself.
     pub(crate) async fn ask(&mut self, links: &Links, inside: SocketAddr, outside: u16, forwarded: bool) {
         self.refused.clear();
+        drop(self.record.open().await);
         self.renew_or_drop(links).await;
         let port = inside.port();
         if let (Some(own), Some(gateway)) = (links.source_v4, links.gateway_v4)
@@ -65,11 +118,8 @@ impl Mapped {
             && reaches(inside, own.into())
         {
             let asked = Asked {
-                gateway: gateway.into(),
-                scope: 0,
-                inside: SocketAddr::new(own.into(), port),
                 outside,
-                lifetime: LIFETIME,
+                ..Asked::new(gateway.into(), 0, SocketAddr::new(own.into(), port))
             };
             self.ask_in_turn(&asked, At::OwnRouter).await;
             self.ask_next_router(links, &asked, forwarded).await;
@@ -78,11 +128,8 @@ impl Mapped {
             && reaches(inside, own.into())
         {
             let asked = Asked {
-                gateway: gateway.into(),
-                scope,
-                inside: SocketAddr::new(own.into(), port),
-                outside: port,
-                lifetime: LIFETIME,
+                low_port: true,
+                ..Asked::new(gateway.into(), scope, SocketAddr::new(own.into(), port))
             };
             self.ask_in_turn(&asked, At::Ipv6).await;
         }
@@ -140,10 +187,15 @@ impl Mapped {
                 continue;
             }
             let asked = Asked {
-                gateway: candidate.into(),
-                scope: 0,
-                inside: SocketAddr::new(asked.inside.ip(), inner_port),
-                ..*asked
+                seen_as: inner.map(|outside| outside.ip()),
+                outside: asked.outside,
+                // It is asked once only, and whoever forwards such a port at the inner router wants it.
+                low_port: true,
+                ..Asked::new(
+                    candidate.into(),
+                    0,
+                    SocketAddr::new(asked.inside.ip(), inner_port),
+                )
             };
             answers.spawn(async move {
                 let start = Instant::now();
@@ -155,7 +207,10 @@ impl Mapped {
                 Ok(mapping) if self.held.iter().all(|held| held.at != At::NextRouter) => {
                     self.hold(mapping, At::NextRouter, start.elapsed()).await;
                 }
-                Ok(mapping) => mapping.remove().await,
+                Ok(mapping) => {
+                    take_back(mapping).await;
+                }
+                // Most of the candidates are nobody.
                 Err(Refusal::NoAnswer | Refusal::PortUnreachable) => {}
                 Err(why) => {
                     let rung = refused(Protocol::NatPmp, At::NextRouter, asked.gateway, why, start);
@@ -166,9 +221,7 @@ impl Mapped {
     }
 
     async fn hold(&mut self, mapping: Mapping, at: At, took: Duration) {
-        if let Some(journal) = &self.journal {
-            journal.add(mapping.leftover()).await;
-        }
+        self.record.add(mapping.leftover()).await;
         self.held.push(Held { mapping, at, took });
     }
 
@@ -177,7 +230,14 @@ impl Mapped {
         let mut unchanged = true;
         for held in &mut self.held {
             let before = held.mapping.outside();
-            unchanged &= held.mapping.renew().await.is_ok() && held.mapping.outside() == before;
+            match held.mapping.renew().await {
+                Ok(()) => unchanged &= held.mapping.outside() == before,
+                Err(why) => {
+                    tracing::info!(outside = %before, %why, "a mapping is lost");
+                    unchanged = false;
+                }
+            }
+            self.record.add(held.mapping.leftover()).await;
         }
         unchanged
     }
@@ -185,7 +245,7 @@ impl Mapped {
     /// Keeps what can be renewed for the addresses of the moment, and gives back the rest.
     async fn renew_or_drop(&mut self, links: &Links) {
         for mut held in std::mem::take(&mut self.held) {
-            let fits = match held.mapping.inside() {
+            let fits = match held.mapping.leftover().inside.ip() {
                 IpAddr::V4(ip) => links.source_v4 == Some(ip),
                 IpAddr::V6(ip) => links.source_v6 == Some(ip),
             };
@@ -205,10 +265,9 @@ impl Mapped {
     }
 
     async fn forget(&self, mapping: Mapping) {
-        let leftover = mapping.leftover();
-        mapping.remove().await;
-        if let Some(journal) = &self.journal {
-            journal.remove(&leftover).await;
+        let leftover = mapping.leftover().clone();
+        if take_back(mapping).await {
+            self.record.strike(&leftover).await;
         }
     }
 
@@ -254,6 +313,18 @@ impl Mapped {
             });
         }
         rungs
+    }
+}
+
+/// Whether the router has taken it back.
+async fn take_back(mapping: Mapping) -> bool {
+    let outside = mapping.outside();
+    match mapping.remove().await {
+        Ok(()) => true,
+        Err(why) => {
+            tracing::info!(%outside, %why, "a mapping could not be taken back");
+            false
+        }
     }
 }
 
