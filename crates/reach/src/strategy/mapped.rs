@@ -41,6 +41,10 @@ impl Record {
     async fn open(&self) -> MutexGuard<'_, Option<Journal>> {
         let mut opened = self.journal.lock().await;
         if let (None, Some(file)) = (&*opened, &self.file) {
+            if let Some(folder) = file.parent() {
+                // Where that fails, so will the writing, which is reported.
+                let _ = tokio::fs::create_dir_all(folder).await;
+            }
             let mut journal = Journal::open(file.clone()).await;
             match journal.sweep().await {
                 Ok(swept) => {
