@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, U
 use std::time::{Duration, Instant};
 
 use pasarela_testkit::lab::{Lab, Role};
+use socket2::{Domain, Socket, Type};
 
 /// How long an answer that must come may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,11 +22,21 @@ pub enum Reached {
     No,
 }
 
-/// A listener on every address of a node.
+/// A listener on every address of a node. A child that somebody else starts at this moment holds sockets that we have
+/// closed until it has become its program; that ends.
 #[must_use]
 pub fn listen(lab: &Lab, role: Role, port: u16) -> TcpListener {
-    lab.within(role, || TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)))
-        .unwrap_or_else(|error| panic!("port {port}: {error}"))
+    let end = Instant::now() + PATIENCE;
+    lab.within(role, || {
+        loop {
+            match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                bound => return bound.unwrap_or_else(|error| panic!("port {port}: {error}")),
+            }
+        }
+    })
 }
 
 /// Whether somebody who dials `there` from a node gets to this listener.
@@ -50,52 +61,87 @@ pub fn reaches(lab: &Lab, from: Role, there: SocketAddr, listener: &TcpListener)
     Reached::From(peer.ip().to_canonical())
 }
 
-/// How the internet sees a port of a node (RFC 8489 Binding), over UDP. The request is sent again until it is answered.
+/// How the internet sees the UDP socket of a node (RFC 8489 Binding).
 #[must_use]
-pub fn stun_udp(lab: &Lab, role: Role, port: u16, server: SocketAddr) -> SocketAddr {
-    let socket = lab.within(role, || UdpSocket::bind((any(server), port)).unwrap());
+pub fn seen_as(socket: &UdpSocket, server: SocketAddr) -> SocketAddr {
     socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     let end = Instant::now() + PATIENCE;
     let mut answer = [0; 512];
     while Instant::now() < end {
-        socket.send_to(&BINDING, server).unwrap();
+        socket.send_to(&BINDING, server).unwrap(); // again until it is answered
         match socket.recv_from(&mut answer) {
             Ok((len, from)) if from == server => return mapped(&answer[..len]).unwrap(),
-            Ok((_, other)) => panic!("an answer from {other}"),
-            Err(_) => {}
+            Ok(_) | Err(_) => {} // the answer to an earlier one
         }
     }
     panic!("{server} does not answer");
 }
 
-/// The same over TCP, from a port that the system chooses; gives that port too.
+/// A UDP socket of a node, on a port that the system chooses.
 #[must_use]
-pub fn stun_tcp(lab: &Lab, role: Role, server: SocketAddr) -> (u16, SocketAddr) {
-    let mut stream = lab.within(role, || TcpStream::connect_timeout(&server, PATIENCE).unwrap());
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(&BINDING).unwrap();
-    let mut answer = vec![0; 20];
-    stream.read_exact(&mut answer).unwrap();
-    let rest = usize::from(u16::from_be_bytes([answer[2], answer[3]]));
-    answer.resize(20 + rest, 0);
-    stream.read_exact(&mut answer[20..]).unwrap();
-    (stream.local_addr().unwrap().port(), mapped(&answer).unwrap())
+pub fn udp(lab: &Lab, role: Role) -> UdpSocket {
+    let any: IpAddr = match lab.addresses().stun {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    lab.within(role, || UdpSocket::bind((any, 0)).unwrap())
 }
 
-/// Whether a stranger's packet reaches a port of a node through what its own STUN question has opened.
+/// Whether a stranger's packet reaches a socket through what its own STUN question has opened.
 #[must_use]
-pub fn lets_strangers_in(lab: &Lab, role: Role, stun: SocketAddr, stranger: Role) -> bool {
-    let socket = lab.within(role, || UdpSocket::bind((any(stun), 0)).unwrap());
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket.send_to(&BINDING, stun).unwrap();
-    let mut answer = [0; 512];
-    let len = socket.recv(&mut answer).unwrap();
-    let outside = mapped(&answer[..len]).unwrap();
-    let from_outside = lab.within(stranger, || UdpSocket::bind((any(stun), 0)).unwrap());
-    from_outside.send_to(b"stranger", outside).unwrap();
+pub fn lets_strangers_in(lab: &Lab, role: Role, stranger: Role) -> bool {
+    let socket = udp(lab, role);
+    let outside = seen_as(&socket, lab.addresses().stun);
+    udp(lab, stranger).send_to(b"stranger", outside).unwrap();
     socket.set_read_timeout(Some(SILENCE)).unwrap();
-    let heard = socket.recv(&mut answer);
-    heard.is_ok_and(|len| &answer[..len] == b"stranger")
+    let mut heard = [0; 512];
+    while let Ok(len) = socket.recv(&mut heard) {
+        if &heard[..len] == b"stranger" {
+            return true;
+        }
+    }
+    false
+}
+
+/// A listener on a port from which a connection to a STUN server is open, so that a NAT has a mapping for it.
+#[derive(Debug)]
+pub struct HeldOpen {
+    /// The listener.
+    pub listener: TcpListener,
+    /// What the STUN server says that its port is called.
+    pub outside: SocketAddr,
+    _held: TcpStream,
+}
+
+/// Opens one on a node (RFC 8489 §6.2.2, IPv4).
+#[must_use]
+pub fn hold_open(lab: &Lab, role: Role, port: u16) -> HeldOpen {
+    let server = lab.addresses().stun;
+    let socket = |local: SocketAddr| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&local.into()).unwrap();
+        socket
+    };
+    let (listener, mut held) = lab.within(role, || {
+        let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let (listener, held) = (socket(any), socket(any));
+        listener.listen(8).unwrap();
+        held.connect_timeout(&server.into(), PATIENCE).unwrap();
+        (TcpListener::from(listener), TcpStream::from(held))
+    });
+    held.set_read_timeout(Some(PATIENCE)).unwrap();
+    held.write_all(&BINDING).unwrap();
+    let mut answer = vec![0; 20];
+    held.read_exact(&mut answer).unwrap();
+    let rest = usize::from(u16::from_be_bytes([answer[2], answer[3]]));
+    answer.resize(20 + rest, 0);
+    held.read_exact(&mut answer[20..]).unwrap();
+    HeldOpen {
+        listener,
+        outside: mapped(&answer).unwrap(),
+        _held: held,
+    }
 }
 
 /// Asks a router for a mapping of a TCP port with PCP MAP (RFC 6887 §11) for ten minutes. Gives its result code, and the
@@ -104,11 +150,8 @@ pub fn lets_strangers_in(lab: &Lab, role: Role, stun: SocketAddr, stranger: Role
 /// # Errors
 /// When nobody answers.
 pub fn pcp_map(lab: &Lab, role: Role, gateway: IpAddr, inside: u16) -> io::Result<(u8, SocketAddr)> {
-    let socket = lab.within(role, || {
-        let socket = UdpSocket::bind((any(SocketAddr::new(gateway, 0)), 0))?;
-        socket.connect((gateway, 5351))?;
-        io::Result::Ok(socket)
-    })?;
+    let socket = udp(lab, role);
+    socket.connect((gateway, 5351))?;
     let bytes_of = |address: IpAddr| match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
@@ -138,13 +181,6 @@ pub fn pcp_map(lab: &Lab, role: Role, gateway: IpAddr, inside: u16) -> io::Resul
     let address: [u8; 16] = answer[44..60].try_into().unwrap();
     let address = IpAddr::V6(address.into()).to_canonical();
     Ok((answer[3], SocketAddr::new(address, port)))
-}
-
-fn any(of_the_kind_of: SocketAddr) -> IpAddr {
-    match of_the_kind_of {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
 }
 
 /// A Binding request without attributes.

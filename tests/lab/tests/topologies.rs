@@ -1,11 +1,12 @@
 //! Each network is what its name says: who gets through to the server, and as whom the internet sees it.
 #![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use pasarela_lab::lab;
-use pasarela_lab::probe::{Reached, lets_strangers_in, listen, pcp_map, reaches, stun_tcp, stun_udp};
+use pasarela_lab::probe::{Reached, hold_open, lets_strangers_in, listen, pcp_map, reaches, seen_as, udp};
 use pasarela_testkit::lab::{Addresses, Event, Lab, Mapping, Role};
 use pasarela_testkit::run;
 
@@ -30,10 +31,12 @@ fn closed(lab: &Lab, port: u16) {
     assert_eq!(public(lab, port, port), Reached::No, "{port}");
 }
 
-/// How two STUN servers see one UDP port of the server.
-fn seen_twice(lab: &Lab) -> [SocketAddr; 2] {
+/// A UDP port of the server, and how two STUN servers see it.
+fn seen_twice(lab: &Lab) -> (u16, [SocketAddr; 2]) {
     let Addresses { stun, stun_other, .. } = lab.addresses();
-    [stun, stun_other].map(|stun| stun_udp(lab, Role::Server, 7000, stun))
+    let socket = udp(lab, Role::Server);
+    let seen = [stun, stun_other].map(|stun| seen_as(&socket, stun));
+    (socket.local_addr().unwrap().port(), seen)
 }
 
 #[test]
@@ -41,13 +44,9 @@ fn public_server() {
     let Some(lab) = lab("pub") else { return };
     opened(&lab, 21, 21);
     opened(&lab, 7000, 7000);
-    assert_eq!(
-        seen_twice(&lab),
-        [SocketAddr::new(lab.addresses().server, 7000); 2]
-    );
-    let client = lab.within(Role::Client, || {
-        stun_udp(&lab, Role::Client, 7000, lab.addresses().stun)
-    });
+    let (port, seen) = seen_twice(&lab);
+    assert_eq!(seen, [SocketAddr::new(lab.addresses().server, port); 2]);
+    let client = seen_as(&udp(&lab, Role::Client), lab.addresses().stun);
     assert_eq!(client.ip(), lab.addresses().client_site);
     assert_ne!(client.ip(), lab.addresses().client);
 }
@@ -116,23 +115,17 @@ fn mapping_on_request_and_a_reboot_that_forgets() {
 #[test]
 fn full_cone() {
     let Some(lab) = lab("cone") else { return };
-    let [one, other] = seen_twice(&lab);
+    let (port, [one, other]) = seen_twice(&lab);
     assert_eq!(one, other, "one outside port for every peer");
     assert_eq!(one.ip(), lab.addresses().public);
-    assert_ne!(one.port(), 7000, "and it is not the inside one");
-    assert!(lets_strangers_in(
-        &lab,
-        Role::Server,
-        lab.addresses().stun,
-        Role::Client
-    ));
+    assert_ne!(one.port(), port, "and it is not the inside one");
+    assert!(lets_strangers_in(&lab, Role::Server, Role::Client));
     closed(&lab, 21);
     // What a TCP connection to somebody has opened, a listener on that port gets from everybody.
-    let (port, outside) = stun_tcp(&lab, Role::Server, lab.addresses().stun);
-    let listener = listen(&lab, Role::Server, port);
+    let held = hold_open(&lab, Role::Server, 6500);
     let client = lab.addresses().client;
     assert_eq!(
-        reaches(&lab, Role::Client, outside, &listener),
+        reaches(&lab, Role::Client, held.outside, &held.listener),
         Reached::From(client)
     );
 }
@@ -142,21 +135,15 @@ fn port_restricted() {
     for name in ["plain", "plain2"] {
         let Some(lab) = lab(name) else { return };
         let public = lab.addresses().public;
-        assert_eq!(
-            seen_twice(&lab),
-            [SocketAddr::new(public, 7000); 2],
-            "it keeps the port"
-        );
-        assert!(!lets_strangers_in(
-            &lab,
-            Role::Server,
-            lab.addresses().stun,
-            Role::Client
-        ));
+        let (port, seen) = seen_twice(&lab);
+        assert_eq!(seen, [SocketAddr::new(public, port); 2], "it keeps the port");
+        assert!(!lets_strangers_in(&lab, Role::Server, Role::Client));
         closed(&lab, 21);
-        let (port, outside) = stun_tcp(&lab, Role::Server, lab.addresses().stun);
-        let listener = listen(&lab, Role::Server, port);
-        assert_eq!(reaches(&lab, Role::Client, outside, &listener), Reached::No);
+        let held = hold_open(&lab, Role::Server, 6500);
+        assert_eq!(
+            reaches(&lab, Role::Client, held.outside, &held.listener),
+            Reached::No
+        );
     }
 }
 
@@ -164,15 +151,10 @@ fn port_restricted() {
 fn carrier_nat() {
     for name in ["cgnat", "cgnat2"] {
         let Some(lab) = lab(name) else { return };
-        let [one, other] = seen_twice(&lab);
+        let (_, [one, other]) = seen_twice(&lab);
         assert_eq!([one.ip(), other.ip()], [lab.addresses().public; 2]);
         assert_ne!(one.port(), other.port(), "a port for every peer");
-        assert!(!lets_strangers_in(
-            &lab,
-            Role::Server,
-            lab.addresses().stun,
-            Role::Client
-        ));
+        assert!(!lets_strangers_in(&lab, Role::Server, Role::Client));
         closed(&lab, 21);
         assert_eq!(
             lab.addresses().outer_gateway,
@@ -283,11 +265,7 @@ fn ipv6_pinholes() {
     };
     assert_eq!(lab.mappings().unwrap(), [pinhole]);
     let stun = lab.addresses().stun;
-    assert_eq!(
-        stun_udp(&lab, Role::Server, 7000, stun),
-        SocketAddr::new(server, 7000),
-        "no NAT"
-    );
+    assert_eq!(seen_as(&udp(&lab, Role::Server), stun).ip(), server, "no NAT");
 }
 
 #[test]
@@ -308,16 +286,61 @@ fn address_change() {
     let Some(mut lab) = lab("ipchange") else { return };
     let old = lab.addresses();
     opened(&lab, 21, 21);
-    assert_eq!(stun_udp(&lab, Role::Server, 7000, old.stun).ip(), old.public);
+    assert_eq!(seen_as(&udp(&lab, Role::Server), old.stun).ip(), old.public);
     lab.event(Event::AddressChange).unwrap();
     let new = lab.addresses();
     assert_ne!(old.public, new.public);
     opened(&lab, 21, 21);
     let listener = listen(&lab, Role::Server, 21);
-    let gone = lab.within(Role::Client, || {
-        std::net::TcpStream::connect_timeout(&old.control, std::time::Duration::from_secs(10))
-    });
-    assert_eq!(gone.unwrap_err().kind(), io::ErrorKind::HostUnreachable);
-    drop(listener);
-    assert_eq!(stun_udp(&lab, Role::Server, 7000, new.stun).ip(), new.public);
+    assert_eq!(reaches(&lab, Role::Client, old.control, &listener), Reached::No);
+    assert_eq!(seen_as(&udp(&lab, Role::Server), new.stun).ip(), new.public);
+}
+
+/// The server announces its LAN address and a port that nobody forwards; what arrives is the public one, and it is open.
+#[test]
+fn application_level_gateway_of_the_server() {
+    let Some(lab) = lab("algsrv") else { return };
+    closed(&lab, 50000);
+    let [client, mut server] = control_connection(&lab);
+    server
+        .write_all(b"227 Entering Passive Mode (192,168,1,10,195,80).\r\n")
+        .unwrap();
+    assert_eq!(line(&client), "227 Entering Passive Mode (11,9,0,20,195,80).\r\n");
+    opened(&lab, 50000, 50000);
+}
+
+/// The client announces its LAN address in PORT; the server hears the public one, and gets through to the client.
+#[test]
+fn application_level_gateway_of_the_client() {
+    let Some(lab) = lab("algcli") else { return };
+    let there = SocketAddr::new(lab.addresses().client_site, 50000);
+    assert_eq!(
+        reaches(&lab, Role::Server, there, &listen(&lab, Role::Client, 50000)),
+        Reached::No
+    );
+    let [mut client, server] = control_connection(&lab);
+    client.write_all(b"PORT 10,10,0,10,195,80\r\n").unwrap();
+    assert_eq!(line(&server), "PORT 11,9,0,101,195,80\r\n");
+    let listener = listen(&lab, Role::Client, 50000);
+    let server = lab.addresses().server;
+    assert_eq!(
+        reaches(&lab, Role::Server, there, &listener),
+        Reached::From(server)
+    );
+}
+
+/// Both ends of a connection to the server's port 21: the client's, and the server's.
+fn control_connection(lab: &Lab) -> [TcpStream; 2] {
+    let listener = listen(lab, Role::Server, 21);
+    let there = lab.addresses().control;
+    let client = lab.within(Role::Client, || TcpStream::connect(there)).unwrap();
+    [client, listener.accept().unwrap().0]
+}
+
+/// The next line that arrives.
+fn line(stream: &TcpStream) -> String {
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
 }
