@@ -5,6 +5,8 @@
 
 mod endpoint;
 mod strategy;
+pub mod stun;
+pub mod turn;
 mod want;
 
 use std::sync::Arc;

@@ -68,7 +68,7 @@ pub enum Event {
     /// They may not, or not any more.
     NotPermitted(IpAddr, Error),
     /// A peer connected to the relayed address; to be fetched with [`Client::bind`] within 30 s
-    /// (RFC 6062 section 5.2).
+    /// (RFC 6062 section 5.3).
     Attempt(Attempt),
     /// [`Client::connect`] reached the peer; to be fetched with [`Client::bind`].
     Connected {
@@ -121,6 +121,9 @@ pub enum Error {
     /// Ours: too many at a time.
     #[error("too many at a time")]
     TooMany,
+    /// Ours: it was taken back before the answer came.
+    #[error("not wanted any more")]
+    Withdrawn,
     /// Ours: there is no allocation to do this with.
     #[error("there is no allocation")]
     NoAllocation,
