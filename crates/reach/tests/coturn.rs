@@ -253,10 +253,12 @@ async fn a_peer_comes_through_once_it_is_permitted() {
         return;
     };
     let (allocation, mut incoming) = open(&coturn.plain()).await;
-    let mut stranger = TcpStream::connect(allocation.relayed()).await.unwrap();
-    // coturn hangs up on it, one way or another.
-    let ended = timeout(PATIENCE, stranger.read(&mut [0; 1])).await.unwrap();
-    assert!(matches!(ended, Ok(0) | Err(_)));
+    // coturn hangs up on it, at times before we know that it had accepted.
+    if let Ok(mut stranger) = TcpStream::connect(allocation.relayed()).await {
+        let ended = timeout(PATIENCE, stranger.read(&mut [0; 1])).await.unwrap();
+        assert!(matches!(ended, Ok(0) | Err(_)));
+    }
+    assert!(incoming.try_recv().is_err());
     allocation.permit(LOCALHOST).await.unwrap();
     converse(&allocation, &mut incoming).await;
     allocation

@@ -373,3 +373,6 @@ fn answer(waiting: &mut Waiting, ip: IpAddr, outcome: &Result<(), ProtocolError>
 fn lost(error: io::Error) -> TurnError {
     TurnError::Lost(Arc::new(error))
 }
+
+#[cfg(test)]
+mod tests;
