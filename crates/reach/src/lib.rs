@@ -12,9 +12,9 @@ mod report;
 pub mod router;
 mod situation;
 mod strategy;
-mod stun;
+pub mod stun;
 pub mod survey;
-mod turn;
+pub mod turn;
 mod want;
 
 use std::collections::HashMap;
