@@ -1,1 +1,3 @@
 //! NAT protocols without the network: STUN and TURN messages, transactions, retransmission. No socket, no clock.
+
+pub mod extension;
