@@ -45,8 +45,9 @@ pub(crate) fn prepare(stream: &TcpStream) {
 
 /// Connects from the address of `listener` (RFC 6062 section 5.2), which goes on listening.
 ///
-/// The kernel lets both have the port when both say SO_REUSEPORT while the new one is bound; the listener says it
-/// for that moment only, so that nobody else can share the port.
+/// The kernel lets both have the port when both say SO_REUSEPORT while the new one is bound. The listener says it
+/// for that moment only, and [`listen`] never does, so that no other allocation gets the port. (Another process of
+/// the same user that says it too can: Linux then remembers the port as shared.)
 pub(crate) async fn connect_from(listener: &TcpListener, to: SocketAddr) -> io::Result<TcpStream> {
     let own = listener.local_addr()?;
     let socket = fresh(to)?;
