@@ -217,7 +217,7 @@ impl Keeper {
                     .await;
             }
         };
-        tokio::join!(look, ask, self.relayed.ensure());
+        tokio::join!(look, ask, self.relayed.ensure(outside.unwrap_or(port)));
         let seen = self.punched.seen_ip();
         let view = NetView {
             source_v4: links.source_v4,

@@ -7,7 +7,7 @@ use pasarela_testkit::Pasarela;
 use pasarela_testkit::lab::{Ability, Lab, Role, Topology};
 
 /// Whether the server finds out by itself how it can be reached (`--reach`).
-pub const LADDER: bool = false;
+pub const LADDER: bool = true;
 
 /// How long the server may take until it says how it can be reached.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use pasarela_nat_proto::extension::{AnyPeer, LendPort, raw};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::report::{Outcome, Proof, Rung};
-use crate::turn::{Allocation, Incoming, TurnServer};
+use crate::turn::{Allocation, Incoming, TurnError, TurnServer};
 use crate::{Reason, Via};
 
 /// How long a relay may take.
@@ -57,14 +58,14 @@ impl Relayed {
     }
 
     /// Makes sure of an allocation, at the first server that has one.
-    pub(crate) async fn ensure(&mut self) {
+    pub(crate) async fn ensure(&mut self, port: u16) {
         if self.held.is_some() {
             return;
         }
         self.refused.clear();
         for server in &self.servers {
             let start = Instant::now();
-            match open(server).await {
+            match open(server, port).await {
                 Ok((allocation, mut incoming)) => {
                     let (arrivals, dialled) = (self.arrivals.clone(), allocation.relayed());
                     let pump = tokio::spawn(async move {
@@ -139,14 +140,25 @@ impl Relayed {
     }
 }
 
-/// An allocation that strangers can connect to. Servers let in only whom we permit, unless their operator says
-/// otherwise; a connection of our own, which nobody permitted, tells.
-async fn open(server: &TurnServer) -> Result<(Allocation, mpsc::Receiver<Incoming>), Reason> {
-    let told = |error: &dyn std::fmt::Display| Reason::Relay(error.to_string());
-    let (allocation, mut incoming) = timeout(PATIENCE, Allocation::open(server, Vec::new(), PATIENCE))
-        .await
-        .map_err(|_| Reason::Relay("no answer".to_owned()))?
-        .map_err(|error| told(&error))?;
+/// An allocation that strangers can connect to, at `port` where the relay lends it. A relay of ours says whether it lets
+/// everybody in. Other servers let in only whom we permit, unless their operator says otherwise, and say nothing of
+/// it; a connection of our own, which nobody permitted, tells.
+async fn open(server: &TurnServer, port: u16) -> Result<(Allocation, mpsc::Receiver<Incoming>), Reason> {
+    let any_peer = raw(&AnyPeer);
+    let lent = LendPort::new(&(port..=port)).map(|port| raw(&port));
+    let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain([any_peer.clone()])).await
+    {
+        // The port is somebody else's, or none that this account may have: another one will do.
+        Err(TurnError::Protocol(why)) => {
+            tracing::info!(%server, port, %why, "the relay does not lend this port");
+            allocate(server, [any_peer.clone()]).await
+        }
+        other => other,
+    }
+    .map_err(|error| Reason::Relay(error.to_string()))?;
+    if allocation.extra().iter().any(|(kind, _)| *kind == any_peer.0) {
+        return Ok((allocation, incoming));
+    }
     let dialled = timeout(PATIENCE, TcpStream::connect(allocation.relayed())).await;
     let dialled = dialled.ok().and_then(Result::ok);
     match (dialled, timeout(PATIENCE / 2, incoming.recv()).await) {
@@ -156,4 +168,11 @@ async fn open(server: &TurnServer) -> Result<(Allocation, mpsc::Receiver<Incomin
             allocation.relayed()
         ))),
     }
+}
+
+async fn allocate(
+    server: &TurnServer,
+    extra: impl IntoIterator<Item = (u16, Vec<u8>)>,
+) -> Result<(Allocation, mpsc::Receiver<Incoming>), TurnError> {
+    Allocation::open(server, extra.into_iter().collect(), PATIENCE).await
 }
