@@ -126,7 +126,8 @@ async fn where_nobody_listens_the_refusal_is_immediate() {
 async fn answers_to_somebody_elses_question_are_passed_over() {
     let router = Fake::answering("127.0.0.1", |request| {
         let right = response(request, 0, 7200, PUBLIC, 2);
-        let mut wrong: Vec<_> = [0, 1, 24, 36, 40].map(|at| (at, right.clone())).into();
+        let other = response(request, 0, 7200, PUBLIC, 1);
+        let mut wrong: Vec<_> = [0, 1, 24, 36, 40].map(|at| (at, other.clone())).into();
         for (at, message) in &mut wrong {
             match at {
                 // A request that comes back, and an answer without its end.
