@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use pasarela_reach::router::{Asked, Journal, Protocol, map};
-use pasarela_reach::survey::{Changes, Class, Links};
+use pasarela_reach::survey::{Changes, Class, Links, source_towards};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -42,12 +42,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut mapping = match map(&asked, protocol).await {
         Ok(mapping) => mapping,
         Err(refusal) => {
-            println!("refused after {:.0?}: {refusal}", start.elapsed());
+            println!("refused after {:.2?}: {refusal}", start.elapsed());
             return Ok(());
         }
     };
     println!(
-        "{} ({}) leads to {} for {:?}, after {:.0?}",
+        "{} ({}) leads to {} for {:?}, after {:.2?}",
         mapping.outside(),
         Class::of(mapping.outside().ip()),
         asked.inside,
@@ -62,13 +62,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let start = Instant::now();
     println!(
-        "renewed: {:?}, after {:.0?}",
+        "renewed: {:?}, after {:.2?}",
         mapping.renew().await,
         start.elapsed()
     );
     let start = Instant::now();
     println!(
-        "removed: {:?}, after {:.0?}",
+        "removed: {:?}, after {:.2?}",
         mapping.remove().await,
         start.elapsed()
     );
@@ -77,24 +77,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn asked(words: &[&str]) -> Result<Asked, Box<dyn Error>> {
     let links = Links::read().await?;
-    let inside: SocketAddr = match words.first() {
-        Some(word) if word.contains(':') => word.parse()?,
-        Some(word) => {
-            let source = links
-                .source_v4
-                .map(IpAddr::from)
-                .or(links.source_v6.map(IpAddr::from));
-            (source.ok_or("no way to the Internet")?, word.parse()?).into()
+    let port = *words.first().ok_or("which port?")?;
+    let inside: Option<SocketAddr> = port.contains(':').then(|| port.parse()).transpose()?;
+    let scope = links.gateway_v6.map_or(0, |(_, scope)| scope);
+    let gateway: IpAddr = match words.get(1) {
+        Some(gateway) => gateway.parse()?,
+        None if inside.is_some_and(|inside| inside.is_ipv6()) => {
+            links.gateway_v6.ok_or("no default gateway")?.0.into()
         }
-        None => return Err("which port?".into()),
+        None => links.gateway_v4.ok_or("no default gateway")?.into(),
     };
-    let (gateway, scope) = match (words.get(1), inside) {
-        (Some(gateway), _) => (gateway.parse()?, links.gateway_v6.map_or(0, |(_, scope)| scope)),
-        (None, SocketAddr::V4(_)) => (links.gateway_v4.ok_or("no default gateway")?.into(), 0),
-        (None, SocketAddr::V6(_)) => {
-            let (gateway, scope) = links.gateway_v6.ok_or("no default gateway")?;
-            (gateway.into(), scope)
-        }
+    let inside = match inside {
+        Some(inside) => inside,
+        None => (source_towards((gateway, 9).into())?, port.parse()?).into(),
     };
     let mut asked = Asked::new(gateway, scope, inside);
     asked.low_port = true;
@@ -123,6 +118,6 @@ async fn sweep(file: &str) -> Result<(), Box<dyn Error>> {
     for (mapping, removed) in journal.sweep().await? {
         println!("{}: {removed:?}", mapping.outside);
     }
-    println!("swept in {:.0?}", start.elapsed());
+    println!("swept in {:.2?}", start.elapsed());
     Ok(())
 }

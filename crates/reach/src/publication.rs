@@ -321,6 +321,10 @@ impl Keeper {
                 reason: Reason::NotAllowed,
             },
             Err(reason @ Reason::NotConfigured) => Outcome::Skipped { reason },
+            // The port was named and no address: the own router forwards it, and nobody knows of the next one.
+            Ok(_) if !fixed.names_host() && view.hops.len() > 1 => Outcome::Refused {
+                reason: Reason::BehindAnother(view.hops[1]),
+            },
             Err(reason) => Outcome::Refused { reason },
             Ok(endpoint) => {
                 let proved = match &self.listening.greeting {

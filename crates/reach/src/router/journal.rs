@@ -81,11 +81,18 @@ impl Journal {
     /// What the file system says.
     pub async fn sweep(&mut self) -> io::Result<Vec<(Leftover, Result<(), Refusal>)>> {
         let mut swept = Vec::new();
-        // One after the other: a router is asked one question at a time.
+        let mut silent = Vec::new();
+        // One after the other: a router is asked one question at a time, and none after it was silent.
         for mapping in self.kept.mappings.clone() {
             let mut gone = mapping.is_over();
             if !gone {
-                let removed = mapping.remove().await;
+                let removed = match silent.contains(&(mapping.router(), mapping.protocol())) {
+                    true => Err(Refusal::NoAnswer),
+                    false => mapping.remove().await,
+                };
+                if removed == Err(Refusal::NoAnswer) {
+                    silent.push((mapping.router(), mapping.protocol()));
+                }
                 if let Err(refusal) = &removed {
                     tracing::warn!(outside = %mapping.outside, via = %mapping.protocol(), %refusal, "not taken back");
                 }

@@ -68,6 +68,15 @@ impl Leftover {
         }
     }
 
+    /// The router that it is on.
+    #[must_use]
+    pub fn router(&self) -> IpAddr {
+        match &self.how {
+            How::Pcp { server, .. } | How::NatPmp { server } => server.ip(),
+            How::Upnp { gateway, .. } | How::Pinhole { gateway, .. } => gateway.ip(),
+        }
+    }
+
     /// Whether it has ended by itself.
     #[must_use]
     pub fn is_over(&self) -> bool {

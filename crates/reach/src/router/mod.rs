@@ -35,7 +35,8 @@ pub struct Asked {
     pub gateway: IpAddr,
     /// The scope id of a link-local gateway; 0 for others.
     pub scope: u32,
-    /// Our address towards it and the port that is to be reached. Behind an inner router: the port that this one has
+    /// Our address towards it ([`source_towards`](crate::survey::source_towards)) and the port that is to be reached.
+    /// Behind an inner router: the port that this one has
     /// mapped to us.
     pub inside: SocketAddr,
     /// The address that the router sees instead of ours, where an inner router stands between us.

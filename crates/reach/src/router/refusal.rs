@@ -52,7 +52,7 @@ pub enum Refusal {
     /// The pinhole is not what was asked for: the router translates IPv6 addresses.
     #[error("the router opened {0}, which is not this machine")]
     OtherOutside(SocketAddr),
-    /// Another result code of PCP (RFC 6887 §7.4) or NAT-PMP (RFC 6886 §3.5).
+    /// Another result code of PCP (RFC 6887 §7.4) or NAT-PMP (RFC 6886 §3.5), or a status of HTTP.
     #[error("the router answers with code {0}")]
     Code(u16),
     /// Another error of UPnP, with the router's own words.

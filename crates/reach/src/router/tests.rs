@@ -65,6 +65,18 @@ async fn a_router_is_not_asked_for_a_low_port_unless_the_caller_insists() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_not_understood_is_told_from_silence() {
+    let router = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = exchange::socket("127.0.0.1".parse().unwrap(), router.local_addr().unwrap())
+        .await
+        .unwrap();
+    router.send_to(b"?", socket.local_addr().unwrap()).unwrap();
+    let end = tokio::time::Instant::now() + exchange::PATIENCE;
+    let refused = exchange::ask(&socket, b"!", 2121, end, |_| None::<Result<(), Refusal>>).await;
+    assert!(matches!(refused, Err(Refusal::Malformed(_))), "{refused:?}");
+}
+
 #[test]
 fn a_mapping_is_renewed_at_half_its_life_within_bounds() {
     let renew_after = |lifetime| {

@@ -66,6 +66,11 @@ impl Fixed {
         Ok(SocketAddr::new(host, self.outside(inside).unwrap_or(inside)))
     }
 
+    /// Whether the operator named an address.
+    pub(crate) fn names_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The number of the router's port, where the operator named one.
     pub(crate) fn outside(&self, inside: u16) -> Option<u16> {
         self.forwards

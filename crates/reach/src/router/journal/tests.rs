@@ -106,3 +106,30 @@ async fn a_start_takes_back_what_the_last_life_left() {
     assert_eq!(router.heard().len(), 2);
     assert_eq!(Journal::open(file).await.mappings(), [refused]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_router_is_asked_once_however_much_was_left_there() {
+    let router = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let server = router.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::open(folder.path().join("mappings.toml")).await;
+    let left: Vec<_> = (3000..3010)
+        .map(|port| mapping(&format!("127.0.0.1:{port}"), None, &server))
+        .collect();
+    for mapping in &left {
+        journal.record(mapping).await.unwrap();
+    }
+    let swept = journal.sweep().await.unwrap();
+    assert!(
+        swept
+            .iter()
+            .all(|(_, removed)| *removed == Err(Refusal::NoAnswer)),
+        "{swept:?}"
+    );
+    assert_eq!((swept.len(), journal.mappings()), (10, &left[..]));
+    assert_eq!(
+        super::super::tests::waiting(&router),
+        3,
+        "one question, sent three times"
+    );
+}

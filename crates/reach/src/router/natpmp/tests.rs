@@ -113,3 +113,14 @@ async fn there_are_no_mappings_for_ipv6() {
     let refused = map(&asked("::1"), "[::1]:9".parse().unwrap()).await;
     assert_eq!(refused, Err(Refusal::Unsupported));
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_datagram_is_too_strange(bytes: Vec<u8>, at in 0..16_usize, byte: u8, length in 0..=16_usize) {
+        let _ = (external_address(&bytes), mapped(&bytes, 2121));
+        // Nearly an answer.
+        let mut message = granting(&super::request(2121, 1, 2), [11, 9, 0, 20], 7);
+        message[at] = byte;
+        let _ = (external_address(&message[..length]), mapped(&message[..length], 2121));
+    }
+}

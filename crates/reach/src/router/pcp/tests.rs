@@ -126,7 +126,8 @@ async fn where_nobody_listens_the_refusal_is_immediate() {
 async fn answers_to_somebody_elses_question_are_passed_over() {
     let router = Fake::answering("127.0.0.1", |request| {
         let right = response(request, 0, 7200, PUBLIC, 2);
-        let mut wrong: Vec<_> = [0, 1, 24, 36, 40].map(|at| (at, right.clone())).into();
+        let other = response(request, 0, 7200, PUBLIC, 1);
+        let mut wrong: Vec<_> = [0, 1, 24, 36, 40].map(|at| (at, other.clone())).into();
         for (at, message) in &mut wrong {
             match at {
                 // A request that comes back, and an answer without its end.
@@ -245,4 +246,16 @@ async fn nothing_is_asked_for_an_address_that_is_not_ours() {
     let asked = asked("192.0.2.1");
     let refused = map(&asked, "127.0.0.1:9".parse().unwrap(), None).await;
     assert_eq!(refused, Err(Refusal::NotOurs("192.0.2.1".parse().unwrap())));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_datagram_is_too_strange(bytes: Vec<u8>, at in 0..MESSAGE, byte: u8, length in 0..=MESSAGE) {
+        let request = request("192.168.1.10:2121".parse().unwrap(), "0.0.0.0:0".parse().unwrap(), Nonce([7; 12]), 1);
+        let _ = answer(&bytes, &request);
+        // Nearly an answer.
+        let mut message = response(&request, 0, 7200, PUBLIC, 2121);
+        message[at] = byte;
+        let _ = answer(&message[..length], &request);
+    }
 }

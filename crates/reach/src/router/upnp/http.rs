@@ -321,4 +321,26 @@ mod tests {
             assert!(joined(reference).is_err(), "{reference}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_is_too_strange(bytes: Vec<u8>, text in "[0-9a-fF;\\r\\n]{0,40}", ended: bool) {
+            let _ = (whole(&bytes, ended), chunks(&bytes), chunks(text.as_bytes()));
+            let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: {text}\r\n\r\n{text}");
+            let _ = whole(answer.as_bytes(), ended);
+        }
+
+        #[test]
+        fn no_url_is_too_strange(text in "(http://)?[0-9.:/@%a-f\\[\\]]{0,40}", any: String) {
+            let local = "[fe80::2%2]:0".parse().unwrap();
+            for url in [&text, &any] {
+                if let Ok(target) = Target::parse(url, local) {
+                    proptest::prop_assert!(is_path(&target.path) && target.address.port() > 0);
+                    if let Ok(joined) = target.join(&any) {
+                        proptest::prop_assert!(is_path(&joined.path) && joined.address == target.address);
+                    }
+                }
+            }
+        }
+    }
 }

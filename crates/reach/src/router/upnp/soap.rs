@@ -7,7 +7,7 @@ use std::fmt::Write;
 use roxmltree::{Document, Node, ParsingOptions};
 
 use super::super::Refusal;
-use super::code;
+use super::service::code;
 
 /// The arguments of an answer, by name.
 pub(super) type Fields = HashMap<String, String>;
@@ -219,5 +219,14 @@ mod tests {
             (child(action, "A").as_deref(), child(action, "B")),
             (Some("1"), None)
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_is_too_strange(any: String, text in "(<[/?!]?(a|service|Body|UPnPError|errorCode)[ />]|&#?x?[a9];?|]]>|a){0,40}") {
+            for text in [&any, &text] {
+                let _ = (services(text), answer("a", 200, text), answer("a", 500, text));
+            }
+        }
     }
 }

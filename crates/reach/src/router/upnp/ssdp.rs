@@ -238,4 +238,16 @@ mod tests {
             assert_eq!(heard(text, GATEWAY, "192.168.1.10", GATEWAY), Ok(None), "{text}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_heard_leads_to_the_gateway(bytes: Vec<u8>, url in "(http://192.168.1.1)?[0-9.:/@%a-f\\[\\]]{0,40}") {
+            let gateway: SocketAddr = GATEWAY.parse().unwrap();
+            for datagram in [bytes, answer(&url).into_bytes()] {
+                if let Ok(Some(target)) = found(&datagram, gateway, "192.168.1.10".parse().unwrap(), gateway) {
+                    proptest::prop_assert_eq!(target.address.ip(), gateway.ip());
+                }
+            }
+        }
+    }
 }
