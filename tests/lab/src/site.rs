@@ -1,16 +1,19 @@
 //! A server in its network: what its operator says, and where it can be reached then.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use pasarela_testkit::Pasarela;
 use pasarela_testkit::lab::{Ability, Lab, Role, Topology};
-
-/// Whether the server finds out by itself how it can be reached (`--reach`).
-pub const LADDER: bool = true;
+use pasarela_testkit::{Pasarela, pasarela_binary};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// How long the server may take until it says how it can be reached.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take until it has repaired what an event broke.
+const REPAIR: Duration = Duration::from_secs(120);
 
 /// How a topology lets strangers in to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,12 +43,11 @@ impl Way {
         }
     }
 
-    /// Why there is nothing to run, with the server as it is.
+    /// Why there is nothing to run.
     #[must_use]
     pub fn obstacle(self) -> Option<&'static str> {
         match self {
             Self::Closed(why) => Some(why),
-            Self::Mapped | Self::Punched if !LADDER => Some("the server does not ask the network yet"),
             _ => None,
         }
     }
@@ -129,33 +131,26 @@ impl Site {
             .implicit_at("[::]:990")
             .under(lab.prefix(Role::Server))
             .arguments(["--tls", "optional", "--data-ports", "control"]);
-        if way == Way::Fixed {
+        // Where the address changes, nobody would name it.
+        if way == Way::Fixed && topology.name != "ipchange" {
             setup = setup.arguments(["--public-address", &addresses.public.to_string()]);
         }
-        if topology.server_side_has(Ability::Remap) {
+        if topology.server_side_has(Ability::Remap) || ["doubleupnp", "ipchange"].contains(&topology.name) {
             let forwards = [(addresses.control, 21), (addresses.implicit, 990)];
             let forwards = forwards
                 .map(|(outside, inside)| format!("{{ outside = {}, inside = {inside} }}", outside.port()));
             setup = setup.config(&format!("[reach]\nforward = [{}]\n", forwards.join(", ")));
         }
-        if LADDER {
-            let mut other = addresses.stun;
-            other.set_ip(addresses.stun_other.ip());
-            setup = setup.arguments(["--reach", "auto", "--stun", &addresses.stun.to_string()]);
-            if addresses.stun.is_ipv4() {
-                setup = setup.arguments(["--stun", &other.to_string()]);
-            }
+        setup = setup.arguments(["--reach", "auto"]);
+        for server in stun_servers(&lab) {
+            setup = setup.arguments(["--stun", &server.to_string()]);
         }
         let start = Instant::now();
         let server = setup.start();
-        let (there, via, verified) = if LADDER {
-            let (there, via) = server
-                .wait_for_log(PATIENCE, reachable)
-                .ok_or_else(|| format!("not reachable in {PATIENCE:?}; it said:\n{}", server.log()))?;
-            (there, via, Some(start.elapsed()))
-        } else {
-            (addresses.control, way.word().to_owned(), None)
-        };
+        let (there, via) = server
+            .wait_for_log(PATIENCE, reachable)
+            .ok_or_else(|| format!("not reachable in {PATIENCE:?}; it said:\n{}", server.log()))?;
+        let verified = Some(start.elapsed());
         Ok(Self {
             server,
             lab,
@@ -164,6 +159,92 @@ impl Site {
             verified,
         })
     }
+}
+
+impl Site {
+    /// Waits until the server says that it is reachable there.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn wait_until_reachable_at(&mut self, there: SocketAddr) -> Result<(), String> {
+        let found = |line: &str| reachable(line).filter(|(address, _)| *address == there);
+        let (there, via) = self.server.wait_for_log(REPAIR, found).ok_or_else(|| {
+            format!(
+                "not reachable at {there} in {REPAIR:?}; it said:\n{}",
+                self.server.log()
+            )
+        })?;
+        (self.there, self.via) = (there, via);
+        Ok(())
+    }
+
+    /// Ends the server without a warning; its folders stay.
+    ///
+    /// # Panics
+    /// When there is none to end.
+    pub fn kill_server(&self) {
+        let pid = i32::try_from(self.server.process())
+            .ok()
+            .and_then(Pid::from_raw)
+            .unwrap();
+        kill_process(pid, Signal::KILL).unwrap();
+        let ended = |pid| test_kill_process(pid).is_err() || is_zombie(pid);
+        while !ended(pid) {
+            std::thread::yield_now();
+        }
+    }
+
+    /// What `pasarela reach --json` says with the server's state folder, for a listener at `listen`.
+    ///
+    /// # Panics
+    /// When it says nothing that can be read.
+    #[must_use]
+    pub fn ladder(&self, listen: &str) -> serde_json::Value {
+        let state = self.server.certificate();
+        ladder(
+            &self.lab,
+            &[
+                OsStr::new("--listen"),
+                OsStr::new(listen),
+                OsStr::new("--state-dir"),
+                state.parent().unwrap().as_os_str(),
+            ],
+        )
+    }
+}
+
+/// What `pasarela reach --json` says in the server's place, with the STUN servers of the lab.
+///
+/// # Panics
+/// When it says nothing that can be read.
+#[must_use]
+pub fn ladder(lab: &Lab, arguments: &[&OsStr]) -> serde_json::Value {
+    let mut command = lab.command(Role::Server, pasarela_binary());
+    command.args(["reach", "--json"]).args(arguments);
+    for server in stun_servers(lab) {
+        command.arg("--stun").arg(server.to_string());
+    }
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The lab's STUN servers, as far as its server side has addresses of their family.
+fn stun_servers(lab: &Lab) -> Vec<SocketAddr> {
+    let addresses = lab.addresses();
+    let mut servers = vec![addresses.stun];
+    if addresses.stun.is_ipv4() {
+        servers.push(SocketAddr::new(addresses.stun_other.ip(), addresses.stun.port()));
+    }
+    servers
+}
+
+fn is_zombie(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.is_ok_and(|stat| {
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    })
 }
 
 /// Address and rung of a line `… reachable url=ftp://ADDRESS via=RUNG …`.
