@@ -26,7 +26,7 @@ use tokio::sync::watch;
 pub use endpoint::{Endpoint, Reason, Unreachable, Via};
 pub use plan::Plan;
 pub use publication::{Listening, Publication};
-pub use report::{Doubt, NetView, Outcome, Proof, Report, Rung};
+pub use report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Rung};
 pub use situation::Situation;
 pub use strategy::fixed::{Forward, PublicHost};
 use strategy::mapped::Record;

@@ -8,11 +8,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use crate::report::{Doubt, NetView, Outcome, Proof, Report, Rung};
+use crate::report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Rung};
 use crate::strategy::fixed::Fixed;
 use crate::strategy::mapped::Mapped;
 use crate::strategy::punched::Punched;
 use crate::strategy::relayed::{Relay, Relayed};
+use crate::stun::{Behaviour, Dependence};
 use crate::survey::{self, Class, Links};
 use crate::{Reach, Reason, Via, lock, prove, situation};
 
@@ -65,6 +66,7 @@ impl Publication {
             rungs: Vec::new(),
             situation: Vec::new(),
             view,
+            settled: false,
         });
         let (sender, arrivals) = mpsc::channel(BACKLOG);
         let stop = watch::Sender::new(false);
@@ -193,6 +195,7 @@ impl Keeper {
                         return;
                     }
                 }
+                behaviour = self.punched.behaviour() => self.learn(behaviour),
                 () = self.relayed.lost() => return,
                 Ok(()) = self.came.changed() => self.vouch(),
             }
@@ -226,6 +229,7 @@ impl Keeper {
             gateway_v6: links.gateway_v6.map(|(gateway, _)| gateway),
             seen_v4: seen.filter(IpAddr::is_ipv4),
             hops: self.hops().await,
+            filtering: None,
         };
         let mut rungs = self.direct(&view);
         rungs.push(self.fixed(&fixed, &view, may(Via::Fixed)).await);
@@ -240,6 +244,12 @@ impl Keeper {
             rungs.push(switched_off(Via::Punched));
         }
         rungs.extend(self.relayed.judge());
+        if links
+            .source_v4
+            .is_some_and(|own| !Class::of(own.into()).is_public())
+        {
+            self.punched.begin_behaviour();
+        }
         let situation = situation::tell(&view, &rungs);
         self.reach.published.view.send_replace(view.clone());
         self.report.send_replace(Report {
@@ -248,6 +258,7 @@ impl Keeper {
             rungs,
             situation,
             view,
+            settled: !self.punched.is_asking(),
         });
         if *self.came.borrow() {
             self.vouch();
@@ -353,6 +364,19 @@ impl Keeper {
             outcome,
             took: start.elapsed(),
         }
+    }
+
+    /// It is known what kind of NAT this is, or that nobody can tell.
+    fn learn(&mut self, behaviour: Option<Behaviour>) {
+        self.report.send_modify(|report| {
+            report.settled = true;
+            report.view.filtering = behaviour.map(|behaviour| match behaviour.filtering {
+                Dependence::EndpointIndependent => Filtering::Open,
+                _ => Filtering::Closed,
+            });
+            report.situation = situation::tell(&report.view, &report.rungs);
+        });
+        self.reach.published.changes.send_modify(|count| *count += 1);
     }
 
     /// A peer from outside has come through the router: the best that stands beyond it is proved.

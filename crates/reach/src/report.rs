@@ -21,6 +21,8 @@ pub struct Report {
     pub situation: Vec<Situation>,
     /// What this machine and the Internet know of its addresses.
     pub view: NetView,
+    /// Whether every question has been answered; what is not yet known only adds to the rest.
+    pub settled: bool,
 }
 
 /// One rung that was tried, or why it was not.
@@ -78,6 +80,12 @@ impl Outcome {
             Self::Verified { endpoint, .. } | Self::Unproven { endpoint, .. } => Some(*endpoint),
             Self::Refused { .. } | Self::Skipped { .. } => None,
         }
+    }
+
+    /// Whether it is known to stand in this way.
+    #[must_use]
+    pub fn has_proof(&self, wanted: Proof) -> bool {
+        matches!(self, Self::Verified { proof, .. } if *proof == wanted)
     }
 
     /// Whether it is known to stand.
@@ -138,6 +146,18 @@ pub struct NetView {
     pub seen_v4: Option<IpAddr>,
     /// The routers on the way out that have private addresses, the nearest first.
     pub hops: Vec<IpAddr>,
+    /// Whom the NAT lets in over UDP (RFC 4787 §5); TCP may differ.
+    pub filtering: Option<Filtering>,
+}
+
+/// Whom a NAT lets in to a port that we have sent from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Filtering {
+    /// Everybody.
+    Open,
+    /// Those whom we have sent to.
+    Closed,
 }
 
 impl NetView {

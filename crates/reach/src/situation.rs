@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::report::{NetView, Outcome, Rung};
+use crate::report::{Filtering, NetView, Outcome, Proof, Rung};
 use crate::survey::Class;
 use crate::{Reason, Via};
 
@@ -16,8 +16,14 @@ pub enum Situation {
     Mapped,
     /// The operator's word describes a forward.
     Forwarded,
-    /// A NAT that keeps our port for every destination.
+    /// A NAT that keeps our port for every destination; whom it lets in is not known.
     PortKeepingNat,
+    /// A NAT that keeps our port and lets everybody in, as far as UDP shows.
+    FullConeNat,
+    /// A NAT that keeps our port and lets in only whom we have sent to, as far as UDP shows.
+    RestrictedNat,
+    /// The router does not turn connections to its public address back in.
+    NoHairpin,
     /// A NAT that gives every connection another port.
     SymmetricNat,
     /// Another router stands beyond the first.
@@ -26,10 +32,10 @@ pub enum Situation {
     CarrierNat,
     /// A NAT, and nothing that opens a port in it.
     ForwardMissing,
-    /// IPv6 reaches this machine, as far as firewalls let it.
+    /// IPv6 reaches this machine: the router has opened the port.
     Ipv6,
-    /// A firewall keeps IPv6 out and cannot be asked to open a port.
-    Ipv6Firewall,
+    /// This machine has an IPv6 address, and no router that can be asked whether a firewall stands before it.
+    Ipv6Unproven,
     /// There is no way out at all.
     Offline,
     /// Nothing outside could be asked.
@@ -57,10 +63,16 @@ impl Situation {
                 "whether strangers get in can only be seen from outside: try it from another network; if it fails, \
                  forward the port on the router"
             }
-            Self::Ipv6Firewall => "open the port for this machine in the router's IPv6 firewall",
+            Self::Ipv6Unproven => {
+                "where the router's IPv6 firewall keeps connections out, open the port for this machine there"
+            }
+            Self::RestrictedNat => "forward the port on the router, or use a relay",
+            Self::NoHairpin => {
+                "clients on this network use this machine's own address, as the router does not lead them back here"
+            }
             Self::Unknown => "name a STUN server, so that the public address is known: --stun HOST",
             Self::Offline => "this machine has no default route: connect it to a network",
-            Self::Public | Self::Mapped | Self::Forwarded | Self::Ipv6 => return None,
+            Self::Public | Self::Mapped | Self::Forwarded | Self::FullConeNat | Self::Ipv6 => return None,
         })
     }
 }
@@ -106,9 +118,19 @@ pub(crate) fn tell(view: &NetView, rungs: &[Rung]) -> Vec<Situation> {
             if refused(Via::Punched, |r| matches!(r, Reason::Symmetric(..))) {
                 told.push(Situation::SymmetricNat);
             } else if stands(Via::Punched, true) {
-                told.push(Situation::PortKeepingNat);
+                told.push(match view.filtering {
+                    None => Situation::PortKeepingNat,
+                    Some(Filtering::Open) => Situation::FullConeNat,
+                    Some(Filtering::Closed) => Situation::RestrictedNat,
+                });
             }
-            if !stands(Via::Mapped, true) && !stands(Via::Fixed, true) {
+            if stands(Via::Fixed, true) && !rungs.iter().any(|rung| rung.outcome.has_proof(Proof::OwnDial)) {
+                told.push(Situation::NoHairpin);
+            }
+            if !stands(Via::Mapped, true)
+                && !stands(Via::Fixed, true)
+                && view.filtering != Some(Filtering::Open)
+            {
                 told.push(if view.seen_v4.is_some() {
                     Situation::ForwardMissing
                 } else {
@@ -118,10 +140,10 @@ pub(crate) fn tell(view: &NetView, rungs: &[Rung]) -> Vec<Situation> {
         }
     }
     if view.source_v6.is_some() {
-        told.push(if stands(Via::Mapped, false) || !refused(Via::Mapped, |_| true) {
+        told.push(if stands(Via::Mapped, false) {
             Situation::Ipv6
         } else {
-            Situation::Ipv6Firewall
+            Situation::Ipv6Unproven
         });
     }
     told

@@ -369,6 +369,7 @@ fn climbed(plan: Plan, rungs: &[(Via, &str, bool)]) -> (Reach, watch::Sender<Rep
         rungs: rungs.iter().map(rung).collect(),
         situation: Vec::new(),
         view,
+        settled: true,
     });
     lock(&reach.published.ports).insert(2121, report);
     (reach, sender)

@@ -8,6 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use pasarela_reach::{Listening, Publication, Reach};
 use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use super::{Loaded, ServeFlags, print};
 use crate::failure::{Failure, Kind, Problem};
@@ -77,18 +79,23 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
     let reach = Reach::new(typed.plan());
     let shares_port = reach.plan().shares_port();
     let mut changes = reach.changes();
-    // The sockets stay open, so that nobody else takes the ports; nobody is greeted.
+    // Whoever comes hears a word that only this process knows, so that it recognises itself.
+    let mark = format!(
+        "220 {:016x}",
+        getrandom::u64()
+            .map_err(|error| { Problem::new(format!("no random numbers: {error}")).fails(Kind::Other) })?
+    );
     let listeners = listen::listeners(typed)?;
     let mut publications: Vec<Publication> = Vec::new();
-    for listener in &listeners {
-        let address = listener
-            .socket
-            .local_addr()
-            .map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+    for listener in listeners {
+        let wrong = |error: std::io::Error| Problem::new(error.to_string()).fails(Kind::Bind);
+        let address = listener.socket.local_addr().map_err(wrong)?;
+        let socket = TcpListener::from_std(listener.socket).map_err(wrong)?;
+        tokio::spawn(greet(socket, mark.clone()));
         publications.push(reach.publish(Listening {
             address,
             shares_port,
-            greeting: None,
+            greeting: Some(mark.clone()),
             scheme: Some(if listener.implicit { "ftps" } else { "ftp" }),
         }));
     }
@@ -96,7 +103,7 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
         for publication in &publications {
             let mut report = publication.report();
             // A keeper that is gone has nothing to add.
-            let _ = report.wait_for(|report| !report.rungs.is_empty()).await;
+            let _ = report.wait_for(|report| report.settled).await;
         }
     };
     let _ = tokio::time::timeout(PATIENCE, all_climbed).await;
@@ -121,6 +128,17 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
         publication.close().await;
     }
     Ok(verdict(&document))
+}
+
+/// Says `mark` to whoever comes.
+async fn greet(listener: TcpListener, mark: String) {
+    loop {
+        match listener.accept().await {
+            // One that does not take it is none of ours.
+            Ok((mut stream, _)) => drop(stream.write_all(mark.as_bytes()).await),
+            Err(_) => tokio::time::sleep(LOOK).await,
+        }
+    }
 }
 
 fn verdict(document: &Value) -> ExitCode {

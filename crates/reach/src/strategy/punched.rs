@@ -1,20 +1,24 @@
 //! A port that stays open because we keep talking from it: STUN over TCP from the listening port, held open
 //! (RFC 8489; works behind NATs with endpoint-independent mapping and filtering, RFC 5382 §4).
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::lookup_host;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::report::{Doubt, Outcome, Rung};
-use crate::stun::Line;
+use crate::stun::{self, Behaviour, Line};
 use crate::survey::Class;
 use crate::{Reason, Via};
 
 /// How long a STUN server may take, over TCP.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long finding out the kind of NAT may take (RFC 5780 §4.4 waits for what is filtered).
+const BEHAVIOUR: Duration = Duration::from_secs(5);
 
 /// As many servers are asked at most.
 const MAX_SERVERS: usize = 4;
@@ -26,6 +30,16 @@ pub(crate) struct Punched {
     silent: Vec<String>,
     took: Duration,
     shares_port: bool,
+    /// Finds out over UDP whom the NAT lets in. That takes seconds where it lets in nobody, and nobody waits for it.
+    behaviour: Option<JoinHandle<io::Result<Behaviour>>>,
+}
+
+impl Drop for Punched {
+    fn drop(&mut self) {
+        if let Some(behaviour) = &self.behaviour {
+            behaviour.abort();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -38,10 +52,8 @@ struct Sight {
 impl Punched {
     /// Asks the servers anew, over new lines.
     pub(crate) async fn look(&mut self, servers: &[String], local: SocketAddr, shares_port: bool) {
-        *self = Self {
-            shares_port,
-            ..Self::default()
-        };
+        *self = Self::default();
+        self.shares_port = shares_port;
         let start = Instant::now();
         let from = SocketAddr::new(local.ip(), if shares_port { local.port() } else { 0 });
         let mut asked = JoinSet::new();
@@ -58,6 +70,27 @@ impl Punched {
             }
         }
         self.took = start.elapsed();
+    }
+
+    /// Begins to find out what kind of NAT this is.
+    pub(crate) fn begin_behaviour(&mut self) {
+        let server = self.sights.first().map(|sight| sight.server);
+        self.behaviour = server.map(|server| tokio::spawn(stun::behaviour(server, BEHAVIOUR)));
+    }
+
+    /// What kind of NAT this is, once: `None` where the servers cannot tell. Never returns where nobody was asked.
+    pub(crate) async fn behaviour(&mut self) -> Option<Behaviour> {
+        let Some(asked) = &mut self.behaviour else {
+            return std::future::pending().await;
+        };
+        let answer = asked.await;
+        self.behaviour = None;
+        answer.ok().and_then(Result::ok)
+    }
+
+    /// Whether that is still being found out.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.behaviour.is_some()
     }
 
     /// The address that the Internet sees, where the servers agree.
