@@ -3,13 +3,14 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, pidfd_open, pidfd_send_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::LabError;
@@ -20,6 +21,11 @@ const PROGRAMS: &[&str] = &["ip", "nft", "conntrack", "turnserver", "miniupnpd"]
 pub(crate) const PREFIX: &str = "pasarela";
 /// Where `ip netns` keeps names.
 const NAMESPACES: &str = "/run/netns";
+/// How long the kernel may take to end a killed process.
+const UNTIL_KILLED: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// Why a lab cannot run here, or `None` when it can. Looked at once in a process.
 #[must_use]
@@ -168,13 +174,24 @@ pub(crate) fn remove(namespaces: &[String]) {
         .iter()
         .filter_map(|name| Some(fs::metadata(PathBuf::from(NAMESPACES).join(name)).ok()?.ino()))
         .collect();
-    for process in processes() {
-        let inside =
-            fs::metadata(format!("/proc/{process}/ns/net")).is_ok_and(|seen| inodes.contains(&seen.ino()));
-        let ourselves = u32::try_from(process) == Ok(std::process::id());
-        if let (true, false, Some(pid)) = (inside, ourselves, Pid::from_raw(process)) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
+    let inside = |process: i32| {
+        let space = fs::metadata(format!("/proc/{process}/ns/net"));
+        space.is_ok_and(|space| inodes.contains(&space.ino()))
+            && u32::try_from(process) != Ok(std::process::id())
+    };
+    // A handle means the same process for ever, a number does not: look again once the handle is there.
+    let handles: Vec<OwnedFd> = processes()
+        .filter(|process| inside(*process))
+        .filter_map(|process| {
+            let handle = pidfd_open(Pid::from_raw(process)?, PidfdFlags::empty()).ok()?;
+            inside(process).then_some(handle)
+        })
+        .collect();
+    for handle in &handles {
+        let _ = pidfd_send_signal(handle, Signal::KILL);
+    }
+    for handle in &handles {
+        let _ = poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&UNTIL_KILLED));
     }
     for namespace in namespaces {
         let _ = batch(None, &format!("netns del {namespace}\n")); // one by one: a batch ends at its first error

@@ -1,7 +1,7 @@
 //! What a router does to packets, as nftables rules, and which mappings its miniupnpd has made.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::addresses::{PASSIVE_PORTS, REMAPPED_PASSIVE};
 use super::topology::Ability;
@@ -187,33 +187,79 @@ pub struct Mapping {
     pub inside: SocketAddr,
 }
 
-/// Reads `nft --numeric list chain` of the chains that miniupnpd fills.
+/// Reads `nft --numeric list chain` of the chains that miniupnpd fills. Its rules look at raw bytes of the IP header,
+/// which some versions of nft show as fields.
 pub(crate) fn mappings(listed: &str) -> Vec<Mapping> {
     listed.lines().filter_map(mapping).collect()
 }
 
 fn mapping(line: &str) -> Option<Mapping> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let after = |label: &[&str]| {
-        let at = words.windows(label.len()).position(|seen| seen == label)?;
-        words.get(at + label.len()).copied()
+    let after = |labels: &[&str]| {
+        labels.iter().find_map(|label| {
+            let label: Vec<&str> = label.split(' ').collect();
+            let at = words.windows(label.len()).position(|seen| *seen == *label)?;
+            words.get(at + label.len()).copied()
+        })
     };
     let outside = after(&["dport"])?.parse().ok()?;
-    let protocol = after(&["l4proto"])
-        .or_else(|| after(&["nexthdr"]))
-        .or_else(|| after(&["protocol"]))
-        .or_else(|| {
-            words[..words.iter().position(|word| *word == "dport")?]
-                .last()
-                .copied()
-        })?;
-    let tcp = matches!(protocol, "tcp" | "6");
-    let inside = match after(&["dnat", "ip", "to"]).or_else(|| after(&["dnat", "to"])) {
+    let inside = match after(&["dnat ip to", "dnat to"]) {
         Some(inside) => inside.parse().ok()?,
-        None => {
-            let inside: IpAddr = after(&["ip6", "daddr"])?.parse().ok()?;
-            SocketAddr::new(inside, outside)
-        }
+        None => SocketAddr::new(
+            after(&["@nh,192,128", "ip6 daddr"]).and_then(address6)?.into(),
+            outside,
+        ),
     };
-    Some(Mapping { tcp, outside, inside })
+    let protocol = after(&["@nh,72,8", "@nh,48,8", "l4proto", "ip protocol", "ip6 nexthdr"])?;
+    Some(Mapping {
+        tcp: matches!(protocol, "0x6" | "6" | "tcp"),
+        outside,
+        inside,
+    })
+}
+
+/// An address, or its bits in hexadecimal.
+fn address6(word: &str) -> Option<Ipv6Addr> {
+    match word.strip_prefix("0x") {
+        Some(bits) => Some(u128::from_str_radix(bits, 16).ok()?.into()),
+        None => word.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As nft 1.0.6 shows what miniupnpd 2.3.1 has written.
+    const LISTED: &str = r#"table inet router {
+	chain mapped {
+		iif "wan" @nh,72,8 0x6 th dport 7003 dnat ip to 192.168.1.10:7002
+		iif "wan" @nh,72,8 0x11 th dport 2100 dnat ip to 192.168.1.10:2100
+	}
+	chain pinholes {
+		iif "wan" th dport 7002 @nh,128,32 0xc0a8010a @nh,72,8 0x6 accept
+		iif "wan" th dport 21 @nh,192,128 0x2a110009000100000000000000000010 @nh,48,8 0x6 accept
+	}
+}"#;
+
+    #[test]
+    fn mappings_are_read_and_an_ipv4_mappings_pinhole_is_not_counted_again() {
+        let of = |tcp, outside, inside: &str| Mapping {
+            tcp,
+            outside,
+            inside: inside.parse().unwrap(),
+        };
+        let expected = [
+            of(true, 7003, "192.168.1.10:7002"),
+            of(false, 2100, "192.168.1.10:2100"),
+            of(true, 21, "[2a11:9:1::10]:21"),
+        ];
+        assert_eq!(mappings(LISTED), expected);
+        let as_fields = "iif \"wan\" meta l4proto 6 th dport 21 dnat to 192.168.1.10:21\n\
+            iif \"wan\" th dport 21 ip6 daddr 2a11:9:1::10 ip6 nexthdr 6 accept";
+        assert_eq!(
+            mappings(as_fields),
+            [of(true, 21, "192.168.1.10:21"), of(true, 21, "[2a11:9:1::10]:21")]
+        );
+    }
 }
