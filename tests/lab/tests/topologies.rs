@@ -329,12 +329,18 @@ fn application_level_gateway_of_the_client() {
     );
 }
 
-/// Both ends of a connection to the server's port 21: the client's, and the server's.
+/// Both ends of a connection to the server's port 21, after a greeting and a command: a gateway looks at nothing before
+/// it has seen a line end.
 fn control_connection(lab: &Lab) -> [TcpStream; 2] {
     let listener = listen(lab, Role::Server, 21);
     let there = lab.addresses().control;
-    let client = lab.within(Role::Client, || TcpStream::connect(there)).unwrap();
-    [client, listener.accept().unwrap().0]
+    let mut client = lab.within(Role::Client, || TcpStream::connect(there)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.write_all(b"220 Ready.\r\n").unwrap();
+    assert_eq!(line(&client), "220 Ready.\r\n");
+    client.write_all(b"NOOP\r\n").unwrap();
+    assert_eq!(line(&server), "NOOP\r\n");
+    [client, server]
 }
 
 /// The next line that arrives.
