@@ -8,7 +8,10 @@
     reason = "test code: a panic is its report"
 )]
 
+pub mod clients;
+pub mod matrix;
 pub mod probe;
+pub mod site;
 
 use std::env;
 
