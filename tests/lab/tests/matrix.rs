@@ -64,6 +64,18 @@ fn new_sessions_work_after_an_address_change() {
     keeps_to_the_address(&site, there);
 }
 
+/// As above, but for the client that is told the LAN address.
+#[test]
+fn public_address_from_the_lan_for_clients_that_keep_to_it() {
+    let Some(lab) = lab("hairon") else { return };
+    let site = Site::start(lab).unwrap();
+    for client in CLIENTS.iter().filter(|client| client.name != "curl 227") {
+        client
+            .visit(&site.lab, &site.server, site.there, SIZES)
+            .unwrap_or_else(|why| panic!("{}: {why}\n{}", client.name, site.server.log()));
+    }
+}
+
 /// Every rung that is not there is missing for a reason: nobody gets a greeting on the public address.
 #[test]
 fn a_closed_topology_lets_nobody_in() {
