@@ -109,7 +109,7 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
     }
     if std::env::var_os("LEAVE_A_LAB").is_some() {
         let lab = Lab::up(Topology::named("plain").unwrap()).unwrap();
-        println!("left {}", lab.namespace(Role::Internet));
+        eprintln!("left {}", lab.namespace(Role::Internet));
         std::mem::forget(lab);
         return;
     }
@@ -124,7 +124,7 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
         }
         let output = test.output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        String::from_utf8(output.stderr).unwrap()
     };
     let said = this_test(true);
     let (_, left) = said.split_once("left ").unwrap();

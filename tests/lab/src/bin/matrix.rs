@@ -20,14 +20,16 @@ fn main() -> ExitCode {
         std::env::args().skip(1).partition(|word| word.starts_with('-'));
     let mut sizes = SIZES.to_vec();
     for option in options {
-        if option == "--large" {
-            sizes.push(64 << 20);
-        } else {
-            eprintln!("usage: matrix [--large] [TOPOLOGY…]\n");
-            for topology in TOPOLOGIES {
-                eprintln!("  {:10}  {}", topology.name, topology.what);
+        match option.as_str() {
+            "--large" => sizes.push(64 << 20),
+            "--help" | "-h" => {
+                println!("{}", usage());
+                return ExitCode::SUCCESS;
             }
-            return ExitCode::from(EXIT_USAGE);
+            _ => {
+                eprintln!("{}", usage());
+                return ExitCode::from(EXIT_USAGE);
+            }
         }
     }
     let mut wanted: Vec<&'static Topology> = Vec::new();
@@ -50,6 +52,16 @@ fn main() -> ExitCode {
     head();
     let rows = run(&wanted, &sizes);
     foot(&rows, start)
+}
+
+fn usage() -> String {
+    let topologies: String = TOPOLOGIES
+        .iter()
+        .map(|topology| format!("\n  {:10}  {}", topology.name, topology.what))
+        .collect();
+    format!(
+        "usage: matrix [--large] [TOPOLOGY…]\n\n  --large     files of 64 MiB too\n\nTopologies, all unless named:\n{topologies}"
+    )
 }
 
 /// Runs a few rows at a time; prints each when it and all before it are there.
