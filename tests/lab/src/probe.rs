@@ -9,18 +9,9 @@ use socket2::{Domain, Socket, Type};
 
 /// How long an answer that must come may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a wait for one that must not come lasts: a network that drops packets says nothing. It can only make a test
-/// miss a fault, never find one that is not there.
+/// How long a wait for one that must not come lasts: a network that drops packets says nothing. A slow machine can make
+/// a test miss a fault by that, never find one that is not there.
 const SILENCE: Duration = Duration::from_millis(700);
-
-/// What a connection attempt came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reached {
-    /// The listener accepted it, and saw this address.
-    From(IpAddr),
-    /// It did not get there.
-    No,
-}
 
 /// A listener on every address of a node. A child that somebody else starts at this moment holds sockets that we have
 /// closed until it has become its program; that ends.
@@ -39,26 +30,31 @@ pub fn listen(lab: &Lab, role: Role, port: u16) -> TcpListener {
     })
 }
 
-/// Whether somebody who dials `there` from a node gets to this listener.
+/// Dials `there` from a node, which must lead to this listener. Gives the address that the listener sees.
 #[must_use]
-pub fn reaches(lab: &Lab, from: Role, there: SocketAddr, listener: &TcpListener) -> Reached {
-    listener.set_nonblocking(true).unwrap();
-    let Ok(dialled) = lab.within(from, || TcpStream::connect_timeout(&there, SILENCE)) else {
-        assert!(
-            listener.accept().is_err(),
-            "the client gave up, yet the server has a connection"
-        );
-        return Reached::No;
-    };
-    listener.set_nonblocking(false).unwrap();
+#[track_caller]
+pub fn gets_through(lab: &Lab, from: Role, there: SocketAddr, listener: &TcpListener) -> IpAddr {
+    let dialled = lab.within(from, || TcpStream::connect_timeout(&there, PATIENCE));
+    let mut dialled = dialled.unwrap_or_else(|error| panic!("{from:?} → {there}: {error}"));
     let (mut accepted, peer) = listener.accept().unwrap();
     // Only bytes show that it is this very connection.
-    (&dialled).write_all(b"hello").unwrap();
+    dialled.write_all(b"hello").unwrap();
     accepted.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut heard = [0; 5];
     accepted.read_exact(&mut heard).unwrap();
     assert_eq!(&heard, b"hello");
-    Reached::From(peer.ip().to_canonical())
+    peer.ip().to_canonical()
+}
+
+/// Dials `there` from a node, which must lead nowhere.
+#[track_caller]
+pub fn is_kept_out(lab: &Lab, from: Role, there: SocketAddr, listener: &TcpListener) {
+    let dialled = lab.within(from, || TcpStream::connect_timeout(&there, SILENCE));
+    assert!(dialled.is_err(), "{from:?} → {there}: {dialled:?}");
+    listener.set_nonblocking(true).unwrap();
+    let accepted = listener.accept();
+    listener.set_nonblocking(false).unwrap();
+    assert!(accepted.is_err(), "nobody dialled, yet: {accepted:?}");
 }
 
 /// How the internet sees the UDP socket of a node (RFC 8489 Binding).
@@ -87,13 +83,15 @@ pub fn udp(lab: &Lab, role: Role) -> UdpSocket {
     lab.within(role, || UdpSocket::bind((any, 0)).unwrap())
 }
 
-/// Whether a stranger's packet reaches a socket through what its own STUN question has opened.
+/// Whether a stranger's packet reaches a socket of a node through what its own STUN question has opened. `expected` says
+/// only how long to wait for it.
 #[must_use]
-pub fn lets_strangers_in(lab: &Lab, role: Role, stranger: Role) -> bool {
+pub fn stranger_gets_in(lab: &Lab, role: Role, stranger: Role, expected: bool) -> bool {
     let socket = udp(lab, role);
     let outside = seen_as(&socket, lab.addresses().stun);
     udp(lab, stranger).send_to(b"stranger", outside).unwrap();
-    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let patience = if expected { PATIENCE } else { SILENCE };
+    socket.set_read_timeout(Some(patience)).unwrap();
     let mut heard = [0; 512];
     while let Ok(len) = socket.recv(&mut heard) {
         if &heard[..len] == b"stranger" {
@@ -101,6 +99,27 @@ pub fn lets_strangers_in(lab: &Lab, role: Role, stranger: Role) -> bool {
         }
     }
     false
+}
+
+/// Where a router of the node's LAN says that it is described (UPnP Device Architecture §1.3: SSDP discovery).
+#[must_use]
+pub fn discover_gateway(lab: &Lab, role: Role) -> String {
+    const SEARCH: &str = "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\n\
+        ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n\r\n";
+    let socket = udp(lab, role);
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let end = Instant::now() + PATIENCE;
+    let mut answer = [0; 2048];
+    while Instant::now() < end {
+        socket.send_to(SEARCH.as_bytes(), "239.255.255.250:1900").unwrap();
+        let Ok(len) = socket.recv(&mut answer) else {
+            continue;
+        };
+        let answer = String::from_utf8_lossy(&answer[..len]).into_owned();
+        let location = answer.lines().find_map(|line| line.strip_prefix("LOCATION: "));
+        return location.unwrap_or_else(|| panic!("{answer}")).to_owned();
+    }
+    panic!("no router answers");
 }
 
 /// A listener on a port from which a connection to a STUN server is open, so that a NAT has a mapping for it.

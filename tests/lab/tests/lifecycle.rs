@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use pasarela_lab::probe::{Reached, listen, reaches};
+use pasarela_lab::probe::{gets_through, listen};
 use pasarela_lab::{lab, runs_here};
 use pasarela_testkit::lab::{ClientSide, Lab, Process, Role, TOPOLOGIES, Topology};
 
@@ -75,13 +75,13 @@ fn labs_of_one_topology_run_side_by_side() {
     let (here, there) = (listen(&one, Role::Server, 21), listen(&other, Role::Server, 21));
     let client = one.addresses().client;
     assert_eq!(
-        reaches(&one, Role::Client, one.addresses().control, &here),
-        Reached::From(client)
+        gets_through(&one, Role::Client, one.addresses().control, &here),
+        client
     );
     drop(one);
     assert_eq!(
-        reaches(&other, Role::Client, other.addresses().control, &there),
-        Reached::From(client)
+        gets_through(&other, Role::Client, other.addresses().control, &there),
+        client
     );
 }
 

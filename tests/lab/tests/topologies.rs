@@ -6,29 +6,28 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use pasarela_lab::lab;
-use pasarela_lab::probe::{Reached, hold_open, lets_strangers_in, listen, pcp_map, reaches, seen_as, udp};
+use pasarela_lab::probe::{
+    discover_gateway, gets_through, hold_open, is_kept_out, listen, pcp_map, seen_as, stranger_gets_in, udp,
+};
 use pasarela_testkit::lab::{Addresses, Event, Lab, Mapping, Role};
 use pasarela_testkit::run;
 
-/// Dials a port of the server's public address from the client, where the server listens on `inside`.
-fn public(lab: &Lab, outside: u16, inside: u16) -> Reached {
-    let there = SocketAddr::new(lab.addresses().public, outside);
-    reaches(lab, Role::Client, there, &listen(lab, Role::Server, inside))
-}
-
-/// The client gets through, and is seen as its site.
+/// The client gets through to where the server listens on `inside`, and is seen as its site.
 #[track_caller]
 fn opened(lab: &Lab, outside: u16, inside: u16) {
+    let there = SocketAddr::new(lab.addresses().public, outside);
+    let listener = listen(lab, Role::Server, inside);
     assert_eq!(
-        public(lab, outside, inside),
-        Reached::From(lab.addresses().client_site),
-        "{outside} → {inside}"
+        gets_through(lab, Role::Client, there, &listener),
+        lab.addresses().client_site
     );
 }
 
+/// The client does not get through, though the server listens.
 #[track_caller]
 fn closed(lab: &Lab, port: u16) {
-    assert_eq!(public(lab, port, port), Reached::No, "{port}");
+    let there = SocketAddr::new(lab.addresses().public, port);
+    is_kept_out(lab, Role::Client, there, &listen(lab, Role::Server, port));
 }
 
 /// A UDP port of the server, and how two STUN servers see it.
@@ -86,6 +85,11 @@ fn mapping_on_request_and_a_reboot_that_forgets() {
 
     let gateway = lab.addresses().gateway;
     let public = lab.addresses().public;
+    let described = discover_gateway(&lab, Role::Server);
+    assert!(
+        described.starts_with(&format!("http://{gateway}:")),
+        "{described}"
+    );
     assert_eq!(
         pcp_map(&lab, Role::Server, gateway, 7001).unwrap(),
         (0, SocketAddr::new(public, 7001))
@@ -119,14 +123,14 @@ fn full_cone() {
     assert_eq!(one, other, "one outside port for every peer");
     assert_eq!(one.ip(), lab.addresses().public);
     assert_ne!(one.port(), port, "and it is not the inside one");
-    assert!(lets_strangers_in(&lab, Role::Server, Role::Client));
+    assert!(stranger_gets_in(&lab, Role::Server, Role::Client, true));
     closed(&lab, 21);
     // What a TCP connection to somebody has opened, a listener on that port gets from everybody.
     let held = hold_open(&lab, Role::Server, 6500);
     let client = lab.addresses().client;
     assert_eq!(
-        reaches(&lab, Role::Client, held.outside, &held.listener),
-        Reached::From(client)
+        gets_through(&lab, Role::Client, held.outside, &held.listener),
+        client
     );
 }
 
@@ -137,13 +141,10 @@ fn port_restricted() {
         let public = lab.addresses().public;
         let (port, seen) = seen_twice(&lab);
         assert_eq!(seen, [SocketAddr::new(public, port); 2], "it keeps the port");
-        assert!(!lets_strangers_in(&lab, Role::Server, Role::Client));
+        assert!(!stranger_gets_in(&lab, Role::Server, Role::Client, false));
         closed(&lab, 21);
         let held = hold_open(&lab, Role::Server, 6500);
-        assert_eq!(
-            reaches(&lab, Role::Client, held.outside, &held.listener),
-            Reached::No
-        );
+        is_kept_out(&lab, Role::Client, held.outside, &held.listener);
     }
 }
 
@@ -154,7 +155,7 @@ fn carrier_nat() {
         let (_, [one, other]) = seen_twice(&lab);
         assert_eq!([one.ip(), other.ip()], [lab.addresses().public; 2]);
         assert_ne!(one.port(), other.port(), "a port for every peer");
-        assert!(!lets_strangers_in(&lab, Role::Server, Role::Client));
+        assert!(!stranger_gets_in(&lab, Role::Server, Role::Client, false));
         closed(&lab, 21);
         assert_eq!(
             lab.addresses().outer_gateway,
@@ -221,16 +222,14 @@ fn public_address_from_the_lan() {
         let client = lab.addresses().client;
         let listener = listen(lab, Role::Server, 21);
         assert_eq!(
-            reaches(lab, Role::Client, own, &listener),
-            Reached::From(client),
+            gets_through(lab, Role::Client, own, &listener),
+            client,
             "the LAN address"
         );
     }
-    assert_eq!(
-        public(&on, 21, 21),
-        Reached::From(on.addresses().gateway),
-        "the router hides who it was"
-    );
+    let listener = listen(&on, Role::Server, 21);
+    let seen = gets_through(&on, Role::Client, on.addresses().control, &listener);
+    assert_eq!(seen, on.addresses().gateway, "the router hides who it was");
 }
 
 #[test]
@@ -274,11 +273,8 @@ fn dual_stack() {
     opened(&lab, 21, 21);
     let listener = listen(&lab, Role::Server, 21);
     let firewalled = "[2a11:9:1::10]:21".parse().unwrap();
-    assert_eq!(reaches(&lab, Role::Client, firewalled, &listener), Reached::No);
-    assert!(matches!(
-        reaches(&lab, Role::Router, firewalled, &listener),
-        Reached::From(_)
-    ));
+    is_kept_out(&lab, Role::Client, firewalled, &listener);
+    let _ = gets_through(&lab, Role::Router, firewalled, &listener);
 }
 
 #[test]
@@ -292,7 +288,7 @@ fn address_change() {
     assert_ne!(old.public, new.public);
     opened(&lab, 21, 21);
     let listener = listen(&lab, Role::Server, 21);
-    assert_eq!(reaches(&lab, Role::Client, old.control, &listener), Reached::No);
+    is_kept_out(&lab, Role::Client, old.control, &listener);
     assert_eq!(seen_as(&udp(&lab, Role::Server), new.stun).ip(), new.public);
 }
 
@@ -314,19 +310,13 @@ fn application_level_gateway_of_the_server() {
 fn application_level_gateway_of_the_client() {
     let Some(lab) = lab("algcli") else { return };
     let there = SocketAddr::new(lab.addresses().client_site, 50000);
-    assert_eq!(
-        reaches(&lab, Role::Server, there, &listen(&lab, Role::Client, 50000)),
-        Reached::No
-    );
+    is_kept_out(&lab, Role::Server, there, &listen(&lab, Role::Client, 50000));
     let [mut client, server] = control_connection(&lab);
     client.write_all(b"PORT 10,10,0,10,195,80\r\n").unwrap();
     assert_eq!(line(&server), "PORT 11,9,0,101,195,80\r\n");
     let listener = listen(&lab, Role::Client, 50000);
     let server = lab.addresses().server;
-    assert_eq!(
-        reaches(&lab, Role::Server, there, &listener),
-        Reached::From(server)
-    );
+    assert_eq!(gets_through(&lab, Role::Server, there, &listener), server);
 }
 
 /// Both ends of a connection to the server's port 21, after a greeting and a command: a gateway looks at nothing before

@@ -136,8 +136,13 @@ pub(crate) fn feed(mut command: Command, input: &str) -> Result<String, LabError
         Ok(output) => format!("{}, {}", output.status, String::from_utf8_lossy(&output.stderr)),
         Err(error) => error.to_string(),
     };
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
     Err(LabError::Program {
-        command: format!("{command:?}"),
+        command: words
+            .collect::<Vec<_>>()
+            .join(OsStr::new(" "))
+            .display()
+            .to_string(),
         input: input.to_owned(),
         said,
     })
