@@ -126,12 +126,21 @@ fn what_a_killed_run_left_is_removed_by_the_next() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
+    drop(lab("plain")); // a process looks once for what was left; from here on this one will not
     let said = this_test(true);
     let (_, left) = said.split_once("left ").unwrap();
     let left = left.lines().next().unwrap();
     let inside = processes_in(left);
     assert_eq!(inside.len(), 2, "both coturns");
+    let (maker, _) = left.rsplit_once('-').unwrap();
+    let folders = || {
+        let entries = fs::read_dir(std::env::temp_dir()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(maker)).count()
+    };
+    assert_eq!(folders(), 1);
     this_test(false);
+    assert_eq!(folders(), 0);
     assert!(!is_there(left), "{left}");
     // One that ended and that nobody has waited for yet is still listed, without a program.
     let alive = |process: &&String| fs::read_link(Path::new(process).join("exe")).is_ok();

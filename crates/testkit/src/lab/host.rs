@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -210,19 +210,30 @@ fn processes() -> impl Iterator<Item = i32> {
 
 /// Removes what labs left behind whose process is gone: killed before it could tear them down.
 pub(crate) fn sweep() {
-    let names = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
-    let left: Vec<String> = names
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| maker(name).is_some_and(|process| !PathBuf::from(format!("/proc/{process}")).exists()))
-        .collect();
+    let left = left_in(Path::new(NAMESPACES));
     if !left.is_empty() {
         remove(&left);
     }
+    let folder = std::env::temp_dir();
+    for name in left_in(&folder) {
+        let _ = fs::remove_dir_all(folder.join(name));
+    }
 }
 
-/// The process that made a namespace of this name, if it is one of ours.
-fn maker(namespace: &str) -> Option<u32> {
-    let mut words = namespace.split('-');
+/// Names in a folder whose maker is gone.
+fn left_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter(|name| {
+            maker(name).is_some_and(|process| !Path::new("/proc").join(process.to_string()).exists())
+        })
+        .collect()
+}
+
+/// The process that made what has this name, if it is one of ours.
+fn maker(name: &str) -> Option<u32> {
+    let mut words = name.split('-');
     (words.next() == Some(PREFIX)).then_some(())?;
     let maker = words.next()?.parse().ok();
     words.next().and(maker)

@@ -92,7 +92,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Lab {
     topology: &'static Topology,
-    /// What the names of its namespaces begin with.
+    /// What the names of its namespaces and of its folder begin with.
     id: String,
     plan: Plan,
     addresses: Addresses,
@@ -114,14 +114,15 @@ impl Lab {
         }
         SWEEP.call_once(host::sweep);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{}-{number}", host::PREFIX, std::process::id());
         let mut lab = Self {
             topology,
-            id: format!("{}-{}-{number}", host::PREFIX, std::process::id()),
             plan: Plan::of(topology),
             addresses: Addresses::of(topology),
             coturns: Vec::new(),
             miniupnpds: Vec::new(),
-            state: tempfile::tempdir()?,
+            state: tempfile::Builder::new().prefix(&format!("{id}-")).tempdir()?,
+            id,
         };
         lab.build()?; // dropped, and so removed, when that fails
         Ok(lab)
