@@ -9,7 +9,7 @@ use pasarela_lab::lab;
 use pasarela_lab::probe::{
     discover_gateway, gets_through, hold_open, is_kept_out, listen, pcp_map, seen_as, stranger_gets_in, udp,
 };
-use pasarela_testkit::lab::{Addresses, Event, Lab, Mapping, Role};
+use pasarela_testkit::lab::{Addresses, Event, Lab, Mapping, Role, TURN_ACCOUNT};
 use pasarela_testkit::run;
 
 /// The client gets through to where the server listens on `inside`, and is seen as its site.
@@ -339,4 +339,39 @@ fn line(stream: &TcpStream) -> String {
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).unwrap();
     line
+}
+
+/// coturn's own client asks for two allocations from behind a carrier's NAT, and sends from one to the other.
+#[test]
+fn both_turn_servers_relay() {
+    let Some(lab) = lab("cgnat") else { return };
+    let Addresses { stun, turn_open, .. } = lab.addresses();
+    let relays = |server: SocketAddr| {
+        let mut client = lab.command(Role::Server, "turnutils_uclient");
+        client.args([
+            "-y",
+            "-c",
+            "-n",
+            "1",
+            "-m",
+            "1",
+            "-u",
+            TURN_ACCOUNT,
+            "-w",
+            TURN_ACCOUNT,
+            "-p",
+        ]);
+        client.args([server.port().to_string(), server.ip().to_string()]);
+        let said = run(&mut client).expect_success();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert!(
+            said.contains("start_mclient: tot_send_msgs=2, tot_recv_msgs=2"),
+            "{said}"
+        );
+    };
+    std::thread::scope(|scope| {
+        [stun, turn_open]
+            .map(|server| scope.spawn(move || relays(server)))
+            .map(|ran| ran.join().unwrap())
+    });
 }
