@@ -1,5 +1,7 @@
 //! Against coturn, the TURN server that others run. Skipped, with a word, where it is not installed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -191,7 +193,7 @@ async fn converse(allocation: &Allocation, incoming: &mut mpsc::Receiver<Incomin
     arrived.stream.write_all(b"331 and?\r\n").await.unwrap();
     assert_eq!(read(&mut peer, 10).await, b"331 and?\r\n");
 
-    let sent: Vec<u8> = (0..100_000_u32).map(|index| (index * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..100_000_u32).map(|index| ((index * 7) >> 3) as u8).collect();
     let (got, ()) = tokio::join!(read(&mut arrived.stream, sent.len()), async {
         peer.write_all(&sent).await.unwrap();
     });
@@ -237,8 +239,8 @@ async fn several_peers_are_fetched_at_a_time() {
     for _ in 0..12 {
         peers.push(TcpStream::connect(allocation.relayed()).await.unwrap());
     }
-    for number in 0..peers.len() {
-        peers[number].write_all(&[number as u8]).await.unwrap();
+    for (number, peer) in peers.iter_mut().enumerate() {
+        peer.write_all(&[number as u8]).await.unwrap();
     }
     for _ in 0..peers.len() {
         let mut arrived = taken(&mut incoming).await;

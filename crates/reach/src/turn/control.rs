@@ -41,6 +41,8 @@ pub(super) struct Control {
     stream: Box<dyn Stream>,
     client: Client,
     target: Target,
+    /// Told once, and again after it was over: strangers could fill the log.
+    is_full: bool,
 }
 
 /// What an answer to Allocate said.
@@ -71,9 +73,10 @@ impl Control {
         patience: Duration,
     ) -> Result<(Self, Allocated), TurnError> {
         let unresolved = |error| TurnError::Unresolved(server.host.clone(), Arc::new(error));
-        let addresses = lookup_host((server.host.as_str(), server.port))
-            .await
-            .map_err(unresolved)?;
+        let resolved = lookup_host((server.host.as_str(), server.port)).await;
+        let addresses: Vec<SocketAddr> = resolved.map_err(unresolved)?.collect();
+        // One that swallows everything leaves time for the others.
+        let share = patience / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         let tls = match &server.tls {
             None => None,
             Some(config) => {
@@ -89,7 +92,8 @@ impl Control {
                 address,
                 tls: tls.clone(),
             };
-            match target.dial().await {
+            let dialled = timeout(share, target.dial()).await;
+            match dialled.unwrap_or(Err(TurnError::TimedOut)) {
                 Ok(tcp) => return Self::allocate(server, target, tcp, extra, patience).await,
                 Err(error) => refused = error,
             }
@@ -126,6 +130,7 @@ impl Control {
             stream,
             client,
             target,
+            is_full: false,
         };
         loop {
             control.send().await?;
@@ -261,10 +266,13 @@ impl Control {
         Ok(())
     }
 
-    fn fetch(&self, fetches: &mut JoinSet<()>, attempt: Attempt, incoming: &mpsc::Sender<Incoming>) {
+    fn fetch(&mut self, fetches: &mut JoinSet<()>, attempt: Attempt, incoming: &mpsc::Sender<Incoming>) {
         let peer = attempt.peer;
-        if fetches.len() >= MAX_FETCHES {
-            tracing::warn!(%peer, limit = MAX_FETCHES, "a relayed connection is not fetched, too many are");
+        let was_full = std::mem::replace(&mut self.is_full, fetches.len() >= MAX_FETCHES);
+        if self.is_full {
+            if !was_full {
+                tracing::warn!(%peer, limit = MAX_FETCHES, "too many relayed connections are being fetched");
+            }
             return;
         }
         let ids = Box::new(TransactionId::generate);
@@ -291,7 +299,7 @@ impl Control {
                 .flatten()
             {
                 Ok(()) => tracing::debug!(%peer, "relayed connection"),
-                Err(error) => tracing::warn!(%peer, %error, "a relayed connection could not be fetched"),
+                Err(error) => tracing::debug!(%peer, %error, "a relayed connection could not be fetched"),
             }
         });
     }
