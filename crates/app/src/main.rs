@@ -8,6 +8,7 @@ mod config;
 mod failure;
 mod listen;
 mod log;
+mod relay_config;
 mod secret;
 mod service;
 mod start_block;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Serve(flags) => cli::serve::run(flags),
         Command::Passwd(flags) => cli::passwd::run(flags),
         Command::Config(command) => cli::config::run(command),
+        Command::Relay(flags) => cli::relay::run(flags),
         Command::Completions { shell } => cli::documents::completions(*shell),
         Command::Man { page } => cli::documents::man(page),
     };
