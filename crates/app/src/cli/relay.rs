@@ -141,7 +141,8 @@ fn init(path: &Path, public: Option<IpAddr>, account: &str) -> Result<(), Failur
 }
 
 fn start(mut file: RelayFile) -> Result<(), Failure> {
-    log::begin(&file.log_level, file.log_json)?;
+    // The codec warns of every broken message, which is for strangers to send.
+    log::begin(&format!("{},stun_types=error", file.log_level), file.log_json)?;
     surroundings::raise_open_files();
     let source = certificate_source(&file)?;
     if let Some(source) = &source {
