@@ -1,7 +1,5 @@
 //! `pasarela relay` from `init` to SIGTERM, started as a user starts it.
 
-#![expect(clippy::unwrap_used, reason = "these are tests")]
-
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
