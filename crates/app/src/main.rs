@@ -9,6 +9,7 @@ mod failure;
 mod listen;
 mod log;
 mod reach_state;
+mod relay_config;
 mod secret;
 mod service;
 mod start_block;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Reach(flags) => return cli::reach::run(flags).map_or_else(fail, std::convert::identity),
         Command::Passwd(flags) => cli::passwd::run(flags),
         Command::Config(command) => cli::config::run(command),
+        Command::Relay(flags) => cli::relay::run(flags),
         Command::Completions { shell } => cli::documents::completions(*shell),
         Command::Man { page } => cli::documents::man(page),
     };

@@ -4,6 +4,7 @@ pub(crate) mod config;
 pub(crate) mod documents;
 pub(crate) mod passwd;
 pub(crate) mod reach;
+pub(crate) mod relay;
 pub(crate) mod serve;
 
 use std::io::Write as _;
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     /// Check, show, or print a configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Command),
+    /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
+    #[command(after_long_help = relay::EXAMPLES)]
+    Relay(relay::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
