@@ -16,12 +16,14 @@ use crate::credentials::Proof;
 use crate::message::plain;
 use crate::metrics::Gauge;
 use crate::peers::canonical;
-use crate::shared::NameLease;
+use crate::shared::{Lent, NameLease};
 use crate::sockets;
 
 /// What a control connection holds. Dropped, everything is given back: port, name, and peers that nobody fetched.
 /// Streams that are carried already go on to their own end.
 pub(crate) struct Allocation {
+    /// Goes before the listener does: afterwards the port may be somebody else's.
+    _lent: Option<Lent>,
     pub(crate) owner: Proof,
     /// `None` when only a name is lent.
     pub(crate) listener: Option<Arc<TcpListener>>,
@@ -62,7 +64,7 @@ impl Allocation {
         relayed: SocketAddr,
         any_peer: bool,
         seconds: u32,
-        (gauge, counted): (Gauge, OwnedSemaphorePermit),
+        (gauge, counted, lent): (Gauge, OwnedSemaphorePermit, Option<Lent>),
     ) -> Self {
         let token = CancellationToken::new();
         Self {
@@ -79,6 +81,7 @@ impl Allocation {
             owner,
             _gauge: gauge,
             _counted: counted,
+            _lent: lent,
         }
     }
 

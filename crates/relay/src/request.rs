@@ -118,13 +118,15 @@ pub(crate) fn allocate(
         lifetime = seconds,
         "allocation"
     );
+    // The names' port is the relay's, and is there for everybody.
+    let lent = listener.as_ref().map(|_| control.shared.lend(relayed));
     control.allocation = Some(Allocation::new(
         proof,
         (listener, name),
         relayed,
         any_peer,
         seconds,
-        (gauge, counted),
+        (gauge, counted, lent),
     ));
 
     let transaction = slip.transaction();
@@ -278,7 +280,7 @@ pub(crate) fn connect(
         .attribute::<XorPeerAddress>()
         .map_err(|_| BAD)?
         .addr(message.transaction_id());
-    check_peer(peer, allocation.relayed, |peer| shared.may_reach(peer.ip()))?;
+    check_peer(peer, allocation.relayed, |peer| shared.may_connect(peer))?;
     // Of an allocation that only has a name there is no address to connect from.
     let listener = Arc::clone(allocation.listener.as_ref().ok_or(FORBIDDEN)?);
     if peer.port() == 0 {

@@ -1,6 +1,6 @@
 //! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, names that are lent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +25,7 @@ pub(crate) struct Shared {
     pub(crate) names_at: Vec<SocketAddr>,
     waiting: Mutex<HashMap<u32, Waiting>>,
     names: Mutex<HashMap<String, mpsc::Sender<Arrival>>>,
+    lent: Mutex<HashSet<SocketAddr>>,
     strangers: Mutex<HashMap<IpAddr, usize>>,
     unauthenticated: Arc<Semaphore>,
 }
@@ -60,6 +61,12 @@ pub(crate) struct NameLease {
 /// Arrivals for one name that nobody has looked at yet.
 const ARRIVALS: usize = 16;
 
+/// A relayed address that is lent for as long as this lives.
+pub(crate) struct Lent {
+    shared: Arc<Shared>,
+    relayed: SocketAddr,
+}
+
 /// A connection that has not authenticated itself yet.
 pub(crate) struct Stranger {
     shared: Arc<Shared>,
@@ -77,6 +84,7 @@ impl Shared {
             names_at,
             waiting: Mutex::default(),
             names: Mutex::default(),
+            lent: Mutex::default(),
             strangers: Mutex::default(),
             unauthenticated: Arc::new(Semaphore::new(config.unauthenticated.min(Semaphore::MAX_PERMITS))),
             config,
@@ -95,6 +103,26 @@ impl Shared {
     /// Whether the relay may connect to this address, or let it in by a permission.
     pub(crate) fn may_reach(&self, address: IpAddr) -> bool {
         self.config.danger_allow_private_peers || peers::is_global(address)
+    }
+
+    /// Whether the relay may connect to this address and port. Of its own addresses it reaches what it has lent and
+    /// nothing else: what else listens there may trust this machine more than the world.
+    pub(crate) fn may_connect(&self, peer: SocketAddr) -> bool {
+        let ip = peers::canonical(peer.ip());
+        let is_own = |relay: &RelayAddress| ip == relay.public || ip == relay.bind;
+        self.config.danger_allow_private_peers
+            || (peers::is_global(ip)
+                && (!self.config.relay.iter().any(is_own)
+                    || lock(&self.lent).contains(&SocketAddr::new(ip, peer.port()))))
+    }
+
+    /// Notes that a relayed address is lent.
+    pub(crate) fn lend(self: &Arc<Self>, relayed: SocketAddr) -> Lent {
+        lock(&self.lent).insert(relayed);
+        Lent {
+            shared: Arc::clone(self),
+            relayed,
+        }
     }
 
     /// Counts a connection among the strangers; `None` when there are too many.
@@ -235,6 +263,12 @@ impl Drop for NameLease {
     }
 }
 
+impl Drop for Lent {
+    fn drop(&mut self) {
+        lock(&self.shared.lent).remove(&self.relayed);
+    }
+}
+
 impl Drop for Stranger {
     fn drop(&mut self) {
         let mut strangers = lock(&self.shared.strangers);
@@ -260,4 +294,28 @@ fn site(address: IpAddr) -> IpAddr {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_its_own_addresses_a_relay_reaches_what_it_has_lent() {
+        let mut config = Config::new("realm");
+        config.relay = vec![RelayAddress {
+            bind: "0.0.0.0".parse().unwrap(),
+            public: "9.9.9.9".parse().unwrap(),
+        }];
+        let keeper = Keeper::new(&config).unwrap();
+        let shared = Arc::new(Shared::new(config, keeper, Vec::new()));
+        let may = |peer: &str| shared.may_connect(peer.parse().unwrap());
+        assert!(may("8.8.8.8:22"));
+        assert!(!may("9.9.9.9:50000"));
+        let lent = shared.lend("9.9.9.9:50000".parse().unwrap());
+        assert!(may("9.9.9.9:50000") && may("[::ffff:9.9.9.9]:50000"));
+        assert!(!may("9.9.9.9:22") && !may("[::ffff:9.9.9.9]:22") && !may("10.0.0.1:50000"));
+        drop(lent);
+        assert!(!may("9.9.9.9:50000"));
+    }
 }

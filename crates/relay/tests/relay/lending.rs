@@ -39,10 +39,17 @@ async fn a_connect_from_a_lent_port_does_not_free_it() {
         .relayed()
         .port();
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
-    anna.connect(listener.local_addr().unwrap()).await.success();
-    assert_eq!(listener.accept().await.unwrap().1.port(), port);
+    let connected = anna.connect(listener.local_addr().unwrap()).await.success();
+    let (_peer, from) = listener.accept().await.unwrap();
+    assert_eq!(from.port(), port);
     let exactly = LendPort::new(&(port..=port)).unwrap();
-    assert_eq!(relay.client("bob").await.allocate(&[&exactly]).await.code(), 508);
+    let mut bob = relay.client("bob").await;
+    assert_eq!(bob.allocate(&[&exactly]).await.code(), 508);
+    // The connection lives on, and does not hold the port either.
+    let _client = relay.bind("anna", connected.id()).await;
+    drop(anna);
+    relay.until(|metrics| metrics.allocations.value(), 0).await;
+    bob.allocate(&[&exactly]).await.success();
 }
 
 #[tokio::test]
