@@ -20,7 +20,7 @@ pub(crate) fn document(reports: &[Report]) -> Value {
             let mut port = serde_json::to_value(report).unwrap_or_default();
             port["url"] = json!(report.url());
             port["verified"] = json!(report.best().is_some_and(|best| best.outcome.is_verified()));
-            port["advice"] = report.situation.iter().filter_map(|told| told.advice()).collect();
+            port["advice"] = json!(report.advice());
             port
         })
         .collect();

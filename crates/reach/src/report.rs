@@ -186,6 +186,16 @@ impl Report {
 }
 
 impl Report {
+    /// What to change, where something should be.
+    #[must_use]
+    pub fn advice(&self) -> Vec<&'static str> {
+        let verified = self.best().is_some_and(|best| best.outcome.is_verified());
+        let told = self.situation.iter();
+        told.filter(|told| !verified || **told == Situation::NoHairpin)
+            .filter_map(|told| told.advice())
+            .collect()
+    }
+
     /// The URL of the best rung.
     #[must_use]
     pub fn url(&self) -> Option<String> {

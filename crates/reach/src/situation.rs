@@ -54,10 +54,9 @@ impl Situation {
             Self::CarrierNat => {
                 "no port can be opened at the carrier's NAT: ask the carrier for a public address, use IPv6, or a relay"
             }
-            Self::SymmetricNat => "forward the port on the router, or use a relay",
             Self::ForwardMissing => {
                 "switch UPnP or NAT-PMP on in the router, or forward the port there to this machine and say so with \
-                 --public-address"
+                 --public-address; else use a relay"
             }
             Self::PortKeepingNat => {
                 "whether strangers get in can only be seen from outside: try it from another network; if it fails, \
@@ -66,12 +65,13 @@ impl Situation {
             Self::Ipv6Unproven => {
                 "where the router's IPv6 firewall keeps connections out, open the port for this machine there"
             }
-            Self::RestrictedNat => "forward the port on the router, or use a relay",
             Self::NoHairpin => {
                 "clients on this network use this machine's own address, as the router does not lead them back here"
             }
             Self::Unknown => "name a STUN server, so that the public address is known: --stun HOST",
             Self::Offline => "this machine has no default route: connect it to a network",
+            // What can be done about these two is what is said of a missing forward.
+            Self::SymmetricNat | Self::RestrictedNat => return None,
             Self::Public | Self::Mapped | Self::Forwarded | Self::FullConeNat | Self::Ipv6 => return None,
         })
     }

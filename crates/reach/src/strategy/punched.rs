@@ -18,7 +18,7 @@ use crate::{Reason, Via};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long finding out the kind of NAT may take (RFC 5780 §4.4 waits for what is filtered).
-const BEHAVIOUR: Duration = Duration::from_secs(5);
+const BEHAVIOUR: Duration = Duration::from_secs(7);
 
 /// As many servers are asked at most.
 const MAX_SERVERS: usize = 4;
