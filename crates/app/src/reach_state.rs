@@ -1,15 +1,18 @@
 //! What the ladder came to, as a document: kept in the state folder while a server runs, and told to whoever wants to
 //! know of changes.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use pasarela_reach::{Reach, Report};
-use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
 
 /// The file in the state folder.
 const FILE: &str = "reach.json";
+
+/// Locked for as long as the server runs that keeps the file.
+const LOCK: &str = "reach.lock";
 
 /// The document of these reports.
 pub(crate) fn document(reports: &[Report]) -> Value {
@@ -33,24 +36,35 @@ pub(crate) fn document(reports: &[Report]) -> Value {
 
 /// What a server that runs with this state folder has found out; `None` where none runs.
 pub(crate) fn of_running_server(state_dir: &Path) -> Option<Value> {
+    // The lock ends with its process, however that ends.
+    let lock = File::open(state_dir.join(LOCK)).ok()?;
+    let is_held = matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock));
+    if !is_held {
+        return None;
+    }
     let text = std::fs::read_to_string(state_dir.join(FILE)).ok()?;
-    let document: Value = serde_json::from_str(&text).ok()?;
-    let pid = Pid::from_raw(i32::try_from(document["pid"].as_i64()?).ok()?)?;
-    test_kill_process(pid).is_ok().then_some(document)
+    serde_json::from_str(&text).ok()
 }
 
 /// Keeps the file and runs the operator's command at every change, until dropped.
 pub(crate) struct Teller {
     file: Option<PathBuf>,
+    /// Held until the end; without it another server keeps the file.
+    _lock: Option<File>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Teller {
     /// Must be called within a tokio runtime.
     pub(crate) fn start(reach: Reach, state_dir: Option<&Path>, command: Vec<String>) -> Self {
-        let file = state_dir.map(|dir| dir.join(FILE));
+        let lock = state_dir.and_then(lock);
+        let file = state_dir.filter(|_| lock.is_some()).map(|dir| dir.join(FILE));
         let task = tokio::spawn(tell(reach, file.clone(), command));
-        Self { file, task }
+        Self {
+            file,
+            _lock: lock,
+            task,
+        }
     }
 }
 
@@ -62,6 +76,17 @@ impl Drop for Teller {
             let _ = std::fs::remove_file(file);
         }
     }
+}
+
+/// Nothing where another server has this state folder.
+fn lock(state_dir: &Path) -> Option<File> {
+    let locked = std::fs::create_dir_all(state_dir)
+        .and_then(|()| File::create(state_dir.join(LOCK)))
+        .and_then(|file| file.try_lock().map(|()| file).map_err(std::io::Error::from));
+    if let Err(error) = &locked {
+        tracing::warn!(%error, folder = %state_dir.display(), "what the ladder comes to is not kept in the state folder");
+    }
+    locked.ok()
 }
 
 async fn tell(reach: Reach, file: Option<PathBuf>, command: Vec<String>) {
