@@ -100,14 +100,14 @@ impl Server {
     /// What listens, and what is known of it.
     fn ports(&self) -> Vec<(PlaceId, Listening)> {
         let settings = self.service.settings();
-        let shares_port = settings.reach.plan().shares_port();
         let place = |place: PlaceId| {
             let address = self.switchboard.local_addr(place).ok()?;
             let is_control = place < self.control_places;
             let implicit = self.service.is_implicit(place);
             let listening = Listening {
                 address,
-                shares_port,
+                // Sockets that the service manager passed are as it made them.
+                shares_port: self.switchboard.shares_port(place),
                 greeting: (is_control && !implicit).then(|| format!("220 {}", settings.greeting)),
                 scheme: match (is_control, implicit) {
                     (true, false) => Some("ftp"),

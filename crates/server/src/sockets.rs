@@ -43,6 +43,11 @@ pub(crate) fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAdd
     Some((TcpStream::from_std(socket.into()).ok()?, peer))
 }
 
+/// Whether other sockets may be bound to the same address.
+pub(crate) fn shares_port(listener: &TcpListener) -> bool {
+    SockRef::from(listener).reuse_port().unwrap_or(false)
+}
+
 /// Whether the peer still has its sending side open, without reading.
 pub(crate) fn is_open(stream: &TcpStream) -> bool {
     let mut fds = [PollFd::new(stream, PollFlags::RDHUP)];

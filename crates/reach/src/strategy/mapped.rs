@@ -61,57 +61,48 @@ impl Mapped {
         self.record.open().await;
         self.renew_or_drop(links).await;
         let port = inside.port();
-        if let (Some(own), Some(gateway)) = (links.source_v4, links.gateway_v4)
-            && !Class::of(own.into()).is_public()
-            && reaches(inside, own.into())
-        {
-            let asked = Asked {
-                outside,
-                ..Asked::new(gateway.into(), 0, SocketAddr::new(own.into(), port))
-            };
-            self.ask_in_turn(&asked, At::OwnRouter).await;
-            self.ask_next_router(links, &asked, forwarded).await;
-        }
-        if let (Some(own), Some((gateway, scope))) = (links.source_v6, links.gateway_v6)
-            && reaches(inside, own.into())
-        {
-            let asked = Asked {
+        let own_router = match (links.source_v4, links.gateway_v4) {
+            (Some(own), Some(gateway))
+                if !Class::of(own.into()).is_public() && reaches(inside, own.into()) =>
+            {
+                Some(Asked {
+                    outside,
+                    ..Asked::new(gateway.into(), 0, SocketAddr::new(own.into(), port))
+                })
+            }
+            _ => None,
+        };
+        let ipv6 = match (links.source_v6, links.gateway_v6) {
+            (Some(own), Some((gateway, scope))) if reaches(inside, own.into()) => Some(Asked {
                 low_port: true,
                 ..Asked::new(gateway.into(), scope, SocketAddr::new(own.into(), port))
-            };
-            self.ask_in_turn(&asked, At::Ipv6).await;
+            }),
+            _ => None,
+        };
+        let wanted = |asked: &Option<Asked>, at: At| asked.clone().filter(|_| !self.holds(at));
+        let answers = tokio::join!(
+            ask_in_turn(wanted(&own_router, At::OwnRouter), At::OwnRouter),
+            ask_in_turn(wanted(&ipv6, At::Ipv6), At::Ipv6),
+        );
+        for (answer, at) in [(answers.0, At::OwnRouter), (answers.1, At::Ipv6)] {
+            self.refused.extend(answer.refused);
+            if let Some((mapping, took)) = answer.granted {
+                self.hold(mapping, at, took).await;
+            }
+        }
+        if let Some(asked) = &own_router {
+            self.ask_next_router(links, asked, forwarded).await;
         }
     }
 
-    /// One protocol after another, until one has an answer.
-    async fn ask_in_turn(&mut self, asked: &Asked, at: At) {
-        if self.held.iter().any(|held| held.at == at) {
-            return;
-        }
-        // NAT-PMP is IPv4's alone.
-        let protocols: &[Protocol] = if at == At::Ipv6 {
-            &[Protocol::Pcp, Protocol::Upnp]
-        } else {
-            &[Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp]
-        };
-        for protocol in protocols.iter().copied() {
-            let start = Instant::now();
-            match router::map(asked, protocol).await {
-                Ok(mapping) => {
-                    self.hold(mapping, at, start.elapsed()).await;
-                    return;
-                }
-                Err(why) => self
-                    .refused
-                    .push(refused(protocol, at, asked.gateway, why, start)),
-            }
-        }
+    fn holds(&self, at: At) -> bool {
+        self.held.iter().any(|held| held.at == at)
     }
 
     /// Where the own router's outside is private itself, the port is asked of the router beyond it. That leads here only
     /// through the own router, so it must have mapped or forward the port.
     async fn ask_next_router(&mut self, links: &Links, asked: &Asked, forwarded: bool) {
-        if self.held.iter().any(|held| held.at == At::NextRouter) {
+        if self.holds(At::NextRouter) {
             return;
         }
         let inner = self.held.iter().find(|held| held.at == At::OwnRouter);
@@ -152,7 +143,7 @@ impl Mapped {
         }
         while let Some(Ok((answer, asked, start))) = answers.join_next().await {
             match answer {
-                Ok(mapping) if self.held.iter().all(|held| held.at != At::NextRouter) => {
+                Ok(mapping) if !self.holds(At::NextRouter) => {
                     self.hold(mapping, At::NextRouter, start.elapsed()).await;
                 }
                 Ok(mapping) => {
@@ -262,6 +253,38 @@ impl Mapped {
         }
         rungs
     }
+}
+
+/// What a router answered.
+#[derive(Debug, Default)]
+struct Answer {
+    granted: Option<(Mapping, Duration)>,
+    refused: Vec<Rung>,
+}
+
+/// One protocol after another, until one has a mapping; a router is asked one thing at a time.
+async fn ask_in_turn(asked: Option<Asked>, at: At) -> Answer {
+    let mut answer = Answer::default();
+    let Some(asked) = asked else { return answer };
+    // NAT-PMP is IPv4's alone.
+    let protocols: &[Protocol] = if at == At::Ipv6 {
+        &[Protocol::Pcp, Protocol::Upnp]
+    } else {
+        &[Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp]
+    };
+    for protocol in protocols.iter().copied() {
+        let start = Instant::now();
+        match router::map(&asked, protocol).await {
+            Ok(mapping) => {
+                answer.granted = Some((mapping, start.elapsed()));
+                break;
+            }
+            Err(why) => answer
+                .refused
+                .push(refused(protocol, at, asked.gateway, why, start)),
+        }
+    }
+    answer
 }
 
 /// Whether the router has taken it back.

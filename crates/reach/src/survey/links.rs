@@ -68,7 +68,7 @@ impl Links {
         addresses.sort();
         addresses.dedup();
         let index = |name: &str| Some(addresses.iter().find(|local| local.interface == name)?.index);
-        let gateway_v6 = opened("/proc/net/ipv6_route", procfs::default_v6)
+        let gateway_v6 = opened("/proc/self/net/ipv6_route", procfs::default_v6)
             .and_then(|route| Some((route.gateway, index(&route.interface)?)));
         let source_v6 = match source_towards(SocketAddr::from((FAR_V6, 9))) {
             Ok(IpAddr::V6(source)) => Some(lasting(source, &addresses)),
@@ -79,7 +79,7 @@ impl Links {
             _ => None,
         };
         Ok(Self {
-            gateway_v4: opened("/proc/net/route", procfs::default_v4).map(|route| route.gateway),
+            gateway_v4: opened("/proc/self/net/route", procfs::default_v4).map(|route| route.gateway),
             gateway_v6,
             source_v4,
             source_v6: source_v6.filter(|source| Class::of((*source).into()).is_public()),
@@ -118,8 +118,10 @@ pub fn source_towards(target: SocketAddr) -> io::Result<IpAddr> {
 
 /// The address that stays beside a temporary one, of the same prefix; without one the address itself.
 fn lasting(source: Ipv6Addr, addresses: &[LocalAddress]) -> Ipv6Addr {
-    let lasting =
-        opened("/proc/net/if_inet6", |table| procfs::lasting_v6(table).map(Some)).unwrap_or_default();
+    let lasting = opened("/proc/self/net/if_inet6", |table| {
+        procfs::lasting_v6(table).map(Some)
+    })
+    .unwrap_or_default();
     if lasting.contains(&source) {
         return source;
     }

@@ -203,6 +203,10 @@ mod tests {
             (port, username.as_str(), password.as_str()),
             (99, "1700000000:anna", "p@ss:w%rd?")
         );
+        assert_eq!(
+            parts("turn://anna:secret@relay.example:99?transport=tcp"),
+            parts("turn:anna:secret@relay.example:99")
+        );
     }
 
     #[test]
@@ -211,7 +215,7 @@ mod tests {
             ("relay.example", BadTurnServer::Scheme),
             ("stun:relay.example", BadTurnServer::Scheme),
             ("turn:", BadTurnServer::Host),
-            ("turn://relay.example", BadTurnServer::Host),
+            ("turn:///relay.example", BadTurnServer::Host),
             ("turn:[relay]", BadTurnServer::Host),
             ("turn:[::1]x", BadTurnServer::Host),
             ("turn:relay.example:0", BadTurnServer::Port),

@@ -198,6 +198,11 @@ impl Switchboard {
         self.places.len()
     }
 
+    /// Whether connections can go out from a place's port (SO_REUSEPORT).
+    pub(crate) fn shares_port(&self, place: PlaceId) -> bool {
+        sockets::shares_port(&self.places[place].listener)
+    }
+
     /// The addresses of the places.
     pub(crate) fn local_addr(&self, place: PlaceId) -> io::Result<SocketAddr> {
         self.places[place].listener.local_addr()
