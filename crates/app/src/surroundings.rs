@@ -1,7 +1,7 @@
 //! What the machine says about itself: addresses, host name, the folder for state, the number of open files.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -77,9 +77,9 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// The state folder in use; `None` where there is no place for one.
-pub(crate) fn state_dir_in_use(typed: &crate::config::typed::Typed) -> Option<PathBuf> {
-    typed.state_dir.clone().or_else(|| state_dir().ok())
+/// The state folder in use, which may be configured; `None` where there is no place for one.
+pub(crate) fn state_dir_in_use(configured: Option<&Path>) -> Option<PathBuf> {
+    configured.map(Path::to_owned).or_else(|| state_dir().ok())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Problem::new(format!("cannot start: {error}")).fails(Kind::Other))?;
-    let state_dir = surroundings::state_dir_in_use(&typed);
+    let state_dir = surroundings::state_dir_in_use(typed.state_dir.as_deref());
     if let Some(dir) = &state_dir
         && let Some(document) = reach_state::of_running_server(dir)
     {

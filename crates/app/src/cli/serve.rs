@@ -67,7 +67,7 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     operator.announce(&loaded.typed, sockets);
     service::ready();
 
-    let state_dir = surroundings::state_dir_in_use(&loaded.typed);
+    let state_dir = surroundings::state_dir_in_use(loaded.typed.state_dir.as_deref());
     let handle = server.handle();
     let mut bans = state_dir.as_deref().map(Bans::new);
     if let Some(bans) = &mut bans {

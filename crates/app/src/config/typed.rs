@@ -104,7 +104,8 @@ impl Typed {
             forwards: self.forwards.clone(),
             stun: self.stun.clone(),
             turn: self.turn.clone(),
-            journal: surroundings::state_dir_in_use(self).map(|dir| dir.join("mappings.toml")),
+            journal: surroundings::state_dir_in_use(self.state_dir.as_deref())
+                .map(|dir| dir.join("mappings.toml")),
         }
     }
 }
