@@ -9,6 +9,7 @@ pub use pasarela_nat_proto::stun::behaviour::{Behaviour, Dependence};
 use pasarela_nat_proto::stun::behaviour::{BehaviourError, Discovery};
 use pasarela_nat_proto::stun::{Answer, Binding, BindingError, ChangeRequest};
 use pasarela_nat_proto::transaction::{Schedule, TransactionId};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -43,6 +44,8 @@ impl Line {
         }?;
         socket.set_reuseaddr(true)?;
         socket.set_reuseport(true)?;
+        // Closed by a reset: from TIME_WAIT the same server could not be asked again from this port for a minute.
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
         socket.bind(local)?;
         let tcp = timeout(patience, socket.connect(server)).await??;
         Ok(Self {

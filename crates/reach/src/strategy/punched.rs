@@ -24,14 +24,29 @@ const BEHAVIOUR: Duration = Duration::from_secs(7);
 const MAX_SERVERS: usize = 4;
 
 /// Lines to STUN servers from the listening port, and what they saw last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Punched {
     sights: Vec<Sight>,
     silent: Vec<String>,
     took: Duration,
     shares_port: bool,
+    /// Where lines go out from.
+    from: SocketAddr,
     /// Finds out over UDP whom the NAT lets in. That takes seconds where it lets in nobody, and nobody waits for it.
     behaviour: Option<JoinHandle<io::Result<Behaviour>>>,
+}
+
+impl Default for Punched {
+    fn default() -> Self {
+        Self {
+            sights: Vec::new(),
+            silent: Vec::new(),
+            took: Duration::ZERO,
+            shares_port: false,
+            from: SocketAddr::from(([0; 4], 0)),
+            behaviour: None,
+        }
+    }
 }
 
 impl Drop for Punched {
@@ -56,6 +71,7 @@ impl Punched {
         self.shares_port = shares_port;
         let start = Instant::now();
         let from = SocketAddr::new(local.ip(), if shares_port { local.port() } else { 0 });
+        self.from = from;
         let mut asked = JoinSet::new();
         for server in servers.iter().take(MAX_SERVERS).cloned() {
             asked.spawn(async move {
@@ -111,9 +127,25 @@ impl Punched {
     /// address has changed.
     pub(crate) async fn stands(&mut self) -> bool {
         for sight in &mut self.sights {
-            match sight.line.ask(PATIENCE).await {
-                Ok(seen) if seen == sight.seen => {}
-                _ => return false,
+            let seen = match sight.line.ask(PATIENCE).await {
+                Ok(seen) => Some(canonical(seen)),
+                // Servers close lines that are idle for long, and may restart.
+                Err(_) => match open(sight.server, self.from).await {
+                    Some(again) => {
+                        sight.line = again.line;
+                        Some(again.seen)
+                    }
+                    None => None,
+                },
+            };
+            // A line from no fixed port tells the address alone.
+            let stands = match seen {
+                Some(seen) if self.shares_port => seen == sight.seen,
+                Some(seen) => seen.ip() == sight.seen.ip(),
+                None => false,
+            };
+            if !stands {
+                return false;
             }
         }
         true
@@ -165,13 +197,18 @@ async fn ask(server: &str, from: SocketAddr) -> Option<Sight> {
     let addresses: Vec<_> = lookup_host(server).await.ok()?.collect();
     // The NAT is IPv4's.
     let address = addresses.iter().find(|a| a.is_ipv4()).or(addresses.first())?;
-    let mut line = Line::open(from, *address, PATIENCE).await.ok()?;
-    let seen = line.ask(PATIENCE).await.ok()?;
-    let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
+    open(*address, from).await
+}
+
+async fn open(server: SocketAddr, from: SocketAddr) -> Option<Sight> {
+    let mut line = Line::open(from, server, PATIENCE).await.ok()?;
+    let seen = canonical(line.ask(PATIENCE).await.ok()?);
     // A server in our own network sees nothing of the NAT.
-    Class::of(seen.ip()).is_public().then_some(Sight {
-        server: *address,
-        seen,
-        line,
-    })
+    Class::of(seen.ip())
+        .is_public()
+        .then_some(Sight { server, seen, line })
+}
+
+fn canonical(seen: SocketAddr) -> SocketAddr {
+    SocketAddr::new(seen.ip().to_canonical(), seen.port())
 }
