@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask test [--fast]` and `cargo xtask deny`.
+//! Development tasks: `cargo xtask test [--fast]`, `cargo xtask lab [TOPOLOGY…]` and `cargo xtask deny`.
 
 mod packages;
 mod steps;
@@ -11,8 +11,11 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test          what continuous integration runs: installs the clients that tests need (Debian), then format,
-                lints, unit tests, conformance tests, and every client against the built server
-  test --fast   the same without the clients: installs nothing, skips interop
+                lints, unit tests, conformance tests, every client against the built server, and that behind
+                routers, NATs and firewalls (network namespaces: root, or sudo that asks no password)
+  test --fast   the same without the clients: installs nothing, skips interop and lab
+  lab [TOPOLOGY…]
+                the reachability matrix, network topology by client, printed; `lab --help` lists the topologies
   deny          licences, bans and sources of dependencies, with cargo-deny";
 
 /// Wrong usage, or something is missing that only a person can install.
@@ -23,6 +26,7 @@ fn main() -> ExitCode {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(false),
         ["test", "--fast"] => test(true),
+        ["lab", ref words @ ..] => lab(words),
         ["deny"] => deny(),
         _ => {
             eprintln!("{USAGE}");
@@ -46,7 +50,9 @@ fn test(fast: bool) -> ExitCode {
         Step::new("lints", cargo("clippy --workspace --all-targets -- -D warnings")),
         Step::new(
             "unit tests",
-            cargo("test --workspace --exclude pasarela-conformance --exclude pasarela-interop"),
+            cargo(
+                "test --workspace --exclude pasarela-conformance --exclude pasarela-interop --exclude pasarela-lab",
+            ),
         ),
         Step::new("build", cargo("build -p pasarela")),
         Step::new("conformance", cargo("test -p pasarela-conformance")),
@@ -56,8 +62,37 @@ fn test(fast: bool) -> ExitCode {
             "interop",
             cargo("test -p pasarela-interop -- --test-threads=2"),
         ));
+        plan.push(Step::new(
+            "lab",
+            cargo(&format!("test{} -p pasarela-lab -- --test-threads=2", runner())),
+        ));
     }
     steps::run(plan)
+}
+
+/// Everything built by us; the program alone runs as root.
+fn lab(words: &[&str]) -> ExitCode {
+    if let Err(missing) = packages::ensure(packages::ALL, true) {
+        eprintln!("{missing}\nhint: install what is missing for the lab, then run this again");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let mut matrix = cargo(&format!(
+        "run --quiet{} -p pasarela-lab --bin matrix --",
+        runner()
+    ));
+    matrix.args(words);
+    steps::run(vec![
+        Step::new("build", cargo("build -p pasarela")),
+        Step::new("lab", matrix),
+    ])
+}
+
+/// Words for cargo that make it run what it has built as root, where we are not root and can be without a question.
+fn runner() -> &'static str {
+    match packages::as_root() {
+        Some([_, ..]) => r#" --config target."cfg(unix)".runner=["sudo","-n","-E"]"#,
+        _ => "",
+    }
 }
 
 fn deny() -> ExitCode {

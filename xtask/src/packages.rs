@@ -24,6 +24,11 @@ pub(crate) const ALL: &[Need] = &[
     ("openssl", "openssl"),
     ("strace", "strace"),
     ("ss", "iproute2"),
+    ("nft", "nftables"),
+    ("conntrack", "conntrack"),
+    ("turnserver", "coturn"),
+    ("miniupnpd", "miniupnpd-nftables"),
+    ("natpmpc", "natpmpc"),
 ];
 
 /// Makes sure that all of them are there; installs what is missing when `may_install` and apt can be run without a
@@ -66,9 +71,10 @@ pub(crate) fn ensure(needs: &[Need], may_install: bool) -> Result<(), String> {
     }
 }
 
-/// Whether a program can be found.
+/// Whether a program can be found, on the PATH or where Debian keeps what root runs.
 pub(crate) fn on_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/sbin:/sbin");
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
@@ -80,11 +86,13 @@ fn missing(needs: &[Need]) -> Vec<&'static str> {
         .collect()
 }
 
-/// What stands before `apt-get`: nothing for root, `sudo -n` when that asks no password.
+/// What stands before `apt-get`; `None` where that cannot be run.
 fn apt_prefix() -> Option<&'static [&'static str]> {
-    if !on_path("apt-get") {
-        return None;
-    }
+    on_path("apt-get").then(as_root).flatten()
+}
+
+/// What stands before a command that root must run: nothing for root, `sudo -n` when that asks no password.
+pub(crate) fn as_root() -> Option<&'static [&'static str]> {
     if std::fs::metadata("/proc/self").is_ok_and(|us| std::os::unix::fs::MetadataExt::uid(&us) == 0) {
         return Some(&[]);
     }

@@ -26,7 +26,7 @@ pub(crate) fn listeners(typed: &Typed) -> Result<Vec<Listener>, Failure> {
     let mut listeners = Vec::new();
     for (addresses, implicit) in [(&typed.listen, false), (&typed.implicit_listen, true)] {
         for address in addresses {
-            for socket in bind(address, addresses)? {
+            for socket in bind(address, addresses, typed.plan().shares_port())? {
                 listeners.push(Listener { socket, implicit });
             }
         }
@@ -57,7 +57,11 @@ fn passed() -> Result<Vec<Listener>, Failure> {
 }
 
 /// The sockets of one address, of which a name may have several; `all` are bound beside it.
-fn bind(address: &ListenAddress, all: &[ListenAddress]) -> Result<Vec<TcpListener>, Failure> {
+fn bind(
+    address: &ListenAddress,
+    all: &[ListenAddress],
+    shares_port: bool,
+) -> Result<Vec<TcpListener>, Failure> {
     let addresses: Vec<SocketAddr> = match address {
         ListenAddress::Socket(address) => vec![*address],
         ListenAddress::Name(name, port) => {
@@ -74,10 +78,10 @@ fn bind(address: &ListenAddress, all: &[ListenAddress]) -> Result<Vec<TcpListene
         let ipv4_wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
         // The IPv6 wildcard takes IPv4 too, unless somebody else is to have that.
         let only_v6 = all.contains(&ListenAddress::Socket(ipv4_wildcard));
-        let socket = match socket(address, only_v6) {
+        let socket = match socket(address, only_v6, shares_port) {
             Err(error) if is_wildcard_v6(address) && !only_v6 && lacks_ipv6(&error) => {
                 tracing::info!(address = %ipv4_wildcard, "no IPv6 on this machine, listening on IPv4");
-                socket(ipv4_wildcard, false)
+                socket(ipv4_wildcard, false, shares_port)
             }
             result => result,
         };
@@ -86,12 +90,13 @@ fn bind(address: &ListenAddress, all: &[ListenAddress]) -> Result<Vec<TcpListene
     Ok(sockets)
 }
 
-fn socket(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if is_wildcard_v6(address) {
         socket.set_only_v6(only_v6)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares_port)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -135,14 +140,14 @@ mod tests {
 
     #[test]
     fn the_ipv6_wildcard_takes_ipv4_connections_too() {
-        let sockets = bind(&at("0"), &[]).unwrap();
+        let sockets = bind(&at("0"), &[], true).unwrap();
         let port = sockets[0].local_addr().unwrap().port();
         assert!(std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
     }
 
     #[test]
     fn a_name_is_bound_at_every_address_it_has() {
-        let sockets = bind(&at("localhost:0"), &[]).unwrap();
+        let sockets = bind(&at("localhost:0"), &[], false).unwrap();
         assert!(
             sockets
                 .iter()
@@ -154,7 +159,7 @@ mod tests {
     fn a_port_that_is_taken_is_a_bind_failure_with_a_hint() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let failure = bind(&ListenAddress::Socket(address), &[]).unwrap_err();
+        let failure = bind(&ListenAddress::Socket(address), &[], false).unwrap_err();
         assert_eq!(failure.kind, Kind::Bind);
         assert!(
             failure

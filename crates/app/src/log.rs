@@ -12,18 +12,26 @@ use crate::failure::{Failure, Kind, Problem};
 /// # Errors
 /// When the variable holds no filter.
 pub(crate) fn start(typed: &Typed) -> Result<(), Failure> {
+    begin(&typed.log_level, typed.log_json)
+}
+
+/// The same for a level and a format by themselves.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) fn begin(level: &str, json: bool) -> Result<(), Failure> {
     let filter = match std::env::var("PASARELA_LOG") {
         Ok(text) if !text.is_empty() => EnvFilter::try_new(text).map_err(|error| {
             Problem::new(format!("PASARELA_LOG: {error}"))
                 .hint("write a level such as `debug`, or a filter such as `info,pasarela_server=trace`")
                 .fails(Kind::Configuration)
         })?,
-        _ => EnvFilter::new(&typed.log_level),
+        _ => EnvFilter::new(level),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);
-    let started = if typed.log_json {
+    let started = if json {
         subscriber.json().try_init()
     } else {
         let colour =

@@ -8,6 +8,8 @@ mod config;
 mod failure;
 mod listen;
 mod log;
+mod reach_state;
+mod relay_config;
 mod secret;
 mod service;
 mod start_block;
@@ -19,20 +21,23 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind};
 
 fn main() -> ExitCode {
     // Usage errors of clap end here, with the code of a usage error.
     let result = match &Cli::parse().command {
         Command::Serve(flags) => cli::serve::run(flags),
+        Command::Reach(flags) => return cli::reach::run(flags).map_or_else(fail, std::convert::identity),
         Command::Passwd(flags) => cli::passwd::run(flags),
         Command::Config(command) => cli::config::run(command),
+        Command::Relay(flags) => cli::relay::run(flags),
         Command::Completions { shell } => cli::documents::completions(*shell),
         Command::Man { page } => cli::documents::man(page),
     };
-    let Err(failure) = result else {
-        return ExitCode::SUCCESS;
-    };
+    result.map_or_else(fail, |()| ExitCode::SUCCESS)
+}
+
+fn fail(failure: Failure) -> ExitCode {
     // Nobody is left to tell when standard error has gone.
     let _ = writeln!(std::io::stderr(), "{failure}");
     ExitCode::from(match failure.kind {

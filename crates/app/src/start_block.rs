@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use pasarela_reach::PublicHost;
+use pasarela_reach::{Plan, PublicHost, Via};
 use pasarela_server::TlsMode;
 
 use crate::secret::Secret;
@@ -30,6 +30,8 @@ pub(crate) struct Facts {
     /// A self-signed certificate that clients can be told to trust.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) public: Option<PublicHost>,
+    /// What the ladder may do to become reachable from outside.
+    pub(crate) plan: Plan,
 }
 
 impl Facts {
@@ -62,6 +64,7 @@ impl Facts {
                 .collect();
             row(&mut text, "certificate", &lines);
         }
+        row(&mut text, "from outside", &self.outside());
         if let Some(url) = self.urls().first() {
             text.push('\n');
             row(&mut text, "curl", &[self.curl(url)]);
@@ -77,6 +80,35 @@ impl Facts {
         }
         text.push('\n');
         text
+    }
+
+    /// Who is asked for a way in; nobody where it listens on loopback only.
+    fn outside(&self) -> Vec<String> {
+        let is_local = |(address, _): &(SocketAddr, bool)| address.ip().to_canonical().is_loopback();
+        if self.sockets.iter().all(is_local) {
+            return Vec::new();
+        }
+        let may = |via: Via| self.plan.rungs.contains(&via);
+        let mut asked = Vec::new();
+        if may(Via::Mapped) {
+            asked.push(
+                "this network's router is asked to forward the port (not wanted: --reach off)".to_owned(),
+            );
+        }
+        if !self.plan.stun.is_empty() {
+            asked.push(format!(
+                "STUN servers are asked for the public address: {}",
+                self.plan.stun.join(", ")
+            ));
+        }
+        if may(Via::Relayed) && !self.plan.turn.is_empty() {
+            let servers: Vec<String> = self.plan.turn.iter().map(ToString::to_string).collect();
+            asked.push(format!("a relay is asked for an address: {}", servers.join(", ")));
+        }
+        if !asked.is_empty() {
+            asked.push("the log says what came of it, and `pasarela reach` shows it".to_owned());
+        }
+        asked
     }
 
     fn protocol(&self, implicit: bool) -> &'static str {
@@ -228,6 +260,10 @@ mod tests {
             pin: Some("sha256//QUI=".into()),
             certificate: Some("/var/lib/my state/certificate.pem".into()),
             public: None,
+            plan: Plan {
+                rungs: Via::ALL.into(),
+                ..Plan::default()
+            },
         }
     }
 
@@ -267,6 +303,27 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
             !block.contains("--insecure") && !block.contains("password  "),
             "{block}"
         );
+    }
+
+    #[test]
+    fn whoever_is_asked_for_a_way_in_is_named() {
+        let block = Facts {
+            sockets: vec![("[::]:2121".parse().unwrap(), false)],
+            plan: Plan {
+                stun: vec!["stun.example.org:3478".into()],
+                ..facts().plan
+            },
+            ..facts()
+        }
+        .block();
+        assert!(block.contains("router is asked to forward the port"), "{block}");
+        assert!(block.contains("stun.example.org:3478"), "{block}");
+        let off = Facts {
+            sockets: vec![("[::]:2121".parse().unwrap(), false)],
+            plan: Plan::default(),
+            ..facts()
+        };
+        assert!(!off.block().contains("from outside"), "{}", off.block());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! calls again when `poll_timeout` is due at the latest.
 
 mod authentication;
+pub mod extension;
 pub mod frame;
 mod message;
 pub mod stun;

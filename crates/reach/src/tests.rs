@@ -1,6 +1,7 @@
 //! The ladder, rung by rung.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use super::*;
 
@@ -17,6 +18,7 @@ fn pasv(peer: &str, control: &str) -> Want {
     Want {
         peer: ip(peer),
         control: SocketAddr::new(ip(control), 21),
+        dialled: None,
         port: 2121,
         ipv4_only: true,
     }
@@ -52,7 +54,19 @@ fn forward() -> Vec<Forward> {
 
 /// What is announced, as `via address:port`, or the refusals.
 async fn open(public: Option<PublicHost>, forwards: Vec<Forward>, want: Want) -> Result<String, String> {
-    match Reach::new(public, forwards).passive_open(&want).await {
+    tell(&Reach::new(plan(public, forwards)), want).await
+}
+
+fn plan(public: Option<PublicHost>, forwards: Vec<Forward>) -> Plan {
+    Plan {
+        public,
+        forwards,
+        ..Plan::default()
+    }
+}
+
+async fn tell(reach: &Reach, want: Want) -> Result<String, String> {
+    match reach.passive_open(&want).await {
         Ok(endpoint) => Ok(format!("{} {}", endpoint.via, endpoint.announce)),
         Err(unreachable) => Err(unreachable
             .0
@@ -212,11 +226,11 @@ async fn pasv_over_ipv6_is_refused_unless_the_operator_named_an_ipv4_address() {
     let want = || pasv("2001:db8::9", "2001:db8::1");
     assert_eq!(
         open(None, vec![], want()).await,
-        refused("fixed NotConfigured, direct NoIpv4")
+        refused("fixed NotConfigured, mapped NothingStands, direct NoIpv4")
     );
     assert_eq!(
         open(address("2001:db8::7"), vec![], want()).await,
-        refused("fixed NoIpv4, direct NoIpv4")
+        refused("fixed NoIpv4, mapped NothingStands, direct NoIpv4")
     );
     assert_eq!(
         open(address(PUBLIC), vec![], want()).await,
@@ -225,7 +239,7 @@ async fn pasv_over_ipv6_is_refused_unless_the_operator_named_an_ipv4_address() {
     let local = pasv("fd00::9", "fd00::1");
     assert_eq!(
         open(address(PUBLIC), vec![], local).await,
-        refused("fixed LocalPeer, direct NoIpv4")
+        refused("fixed LocalPeer, mapped LocalPeer, direct NoIpv4")
     );
 }
 
@@ -277,7 +291,7 @@ async fn a_name_is_resolved_for_pasv_and_not_asked_for_epsv() {
     let nowhere = open(name("2001:db8::7"), vec![], pasv("2001:db8::9", "2001:db8::1")).await;
     assert_eq!(
         nowhere,
-        refused(r#"fixed Unresolved("2001:db8::7"), direct NoIpv4"#)
+        refused(r#"fixed Unresolved("2001:db8::7"), mapped NothingStands, direct NoIpv4"#)
     );
 }
 
@@ -286,10 +300,12 @@ async fn a_stranger_is_never_told_an_address_that_only_this_machine_knows() {
     for here in ["127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1"] {
         let only_here = format!("OnlyHere({})", ip(here).to_canonical());
         let want = pasv(STRANGER, here);
-        let both = format!("fixed {only_here}, direct {only_here}");
+        let both = format!("fixed {only_here}, mapped NothingStands, direct {only_here}");
         assert_eq!(
             open(None, vec![], want.clone()).await,
-            refused(&format!("fixed NotConfigured, direct {only_here}"))
+            refused(&format!(
+                "fixed NotConfigured, mapped NothingStands, direct {only_here}"
+            ))
         );
         assert_eq!(open(address(here), vec![], want.clone()).await, refused(&both));
         assert_eq!(
@@ -311,7 +327,150 @@ fn the_refusals_read_as_one_line() {
     ]);
     assert_eq!(
         unreachable.to_string(),
-        "no endpoint that this peer can connect to: fixed: no public address is configured; \
+        "no endpoint that this peer can connect to: fixed: not configured; \
          direct: no IPv4 address to announce"
+    );
+}
+
+/// A ladder that has been climbed: the Internet sees us at [`PUBLIC`], the router is 192.168.1.1, and `rungs` stand for
+/// port 2121.
+fn climbed(plan: Plan, rungs: &[(Via, &str, bool)]) -> (Reach, watch::Sender<Report>) {
+    let reach = Reach::new(plan);
+    let view = NetView {
+        source_v4: Some("192.168.1.5".parse().unwrap()),
+        gateway_v4: Some("192.168.1.1".parse().unwrap()),
+        seen_v4: Some(ip(PUBLIC)),
+        ..NetView::default()
+    };
+    reach.published.view.send_replace(view.clone());
+    let rung = |(via, endpoint, verified): &(Via, &str, bool)| {
+        let endpoint = endpoint.parse().unwrap();
+        let outcome = if *verified {
+            Outcome::Verified {
+                endpoint,
+                proof: Proof::Router,
+            }
+        } else {
+            Outcome::Unproven {
+                endpoint,
+                doubt: Doubt::Filtering,
+            }
+        };
+        Rung {
+            via: *via,
+            how: String::new(),
+            outcome,
+            took: Duration::ZERO,
+        }
+    };
+    let (sender, report) = watch::channel(Report {
+        port: 2121,
+        scheme: Some("ftp"),
+        rungs: rungs.iter().map(rung).collect(),
+        situation: Vec::new(),
+        view,
+        settled: true,
+    });
+    lock(&reach.published.ports).insert(2121, report);
+    (reach, sender)
+}
+
+#[tokio::test]
+async fn peers_beyond_the_router_are_told_what_stands_and_local_ones_are_not() {
+    let standing = [
+        (Via::Punched, "203.0.113.7:41000", false),
+        (Via::Mapped, "203.0.113.7:2122", true),
+    ];
+    let (reach, _report) = climbed(Plan::default(), &standing);
+    for want in [pasv(STRANGER, HOME), epsv(STRANGER, HOME)] {
+        assert_eq!(tell(&reach, want).await, ok("mapped 203.0.113.7:2122"));
+    }
+    assert_eq!(
+        tell(&reach, pasv("192.168.1.50", HOME)).await,
+        ok("direct 192.168.1.5:2121")
+    );
+    // Nothing stands for another port.
+    let other = Want {
+        port: 2199,
+        ..epsv(STRANGER, HOME)
+    };
+    assert_eq!(tell(&reach, other).await, ok("fixed 203.0.113.7:2199"));
+}
+
+#[tokio::test]
+async fn the_operators_word_goes_before_what_was_found() {
+    let (reach, _report) = climbed(
+        plan(address("198.51.100.77"), vec![]),
+        &[(Via::Mapped, "203.0.113.7:2122", true)],
+    );
+    assert_eq!(
+        tell(&reach, pasv(STRANGER, HOME)).await,
+        ok("fixed 198.51.100.77:2121")
+    );
+    let silent = reach.with_words(None, vec![]);
+    assert_eq!(
+        tell(&silent, pasv(STRANGER, HOME)).await,
+        ok("mapped 203.0.113.7:2122")
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_the_router_turned_back_in_is_a_strangers() {
+    let (reach, _report) = climbed(Plan::default(), &[(Via::Mapped, "203.0.113.7:2121", true)]);
+    assert_eq!(
+        tell(&reach, pasv("192.168.1.1", HOME)).await,
+        ok("mapped 203.0.113.7:2121")
+    );
+}
+
+#[tokio::test]
+async fn who_came_through_an_unknown_forward_is_told_the_address_that_the_internet_sees() {
+    let (reach, _report) = climbed(Plan::default(), &[]);
+    assert_eq!(
+        tell(&reach, pasv(STRANGER, HOME)).await,
+        ok("fixed 203.0.113.7:2121")
+    );
+    assert_eq!(
+        tell(&reach, pasv("192.168.1.50", HOME)).await,
+        ok("direct 192.168.1.5:2121")
+    );
+}
+
+#[tokio::test]
+async fn who_came_through_a_relay_is_told_the_relays_address_whatever_else_stands() {
+    let (reach, _report) = climbed(
+        plan(address(PUBLIC), vec![]),
+        &[(Via::Mapped, "203.0.113.7:2121", true)],
+    );
+    let relayed = |ipv4_only| Want {
+        dialled: Some("192.0.2.5:21".parse().unwrap()),
+        control: SocketAddr::new(ip(HOME), 2121),
+        ipv4_only,
+        ..pasv(STRANGER, HOME)
+    };
+    assert_eq!(tell(&reach, relayed(true)).await, ok("relayed 192.0.2.5:21"));
+    assert_eq!(tell(&reach, relayed(false)).await, ok("relayed 192.0.2.5:21"));
+}
+
+#[test]
+fn the_best_rung_is_verified_before_unproven_and_ipv4_before_ipv6() {
+    let best = |rungs: &[(Via, &str, bool)]| {
+        let (_reach, report) = climbed(Plan::default(), rungs);
+        report.borrow().url()
+    };
+    assert_eq!(best(&[]), None);
+    assert_eq!(
+        best(&[
+            (Via::Direct, "[2001:db8::1]:21", false),
+            (Via::Punched, "203.0.113.7:21", false)
+        ]),
+        Some("ftp://203.0.113.7:21".into())
+    );
+    assert_eq!(
+        best(&[
+            (Via::Fixed, "203.0.113.7:21", false),
+            (Via::Relayed, "192.0.2.5:21", true)
+        ]),
+        Some("ftp://192.0.2.5:21".into())
     );
 }

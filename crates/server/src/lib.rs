@@ -3,6 +3,7 @@
 mod config;
 mod ftp;
 mod listen;
+mod reachable;
 mod service;
 mod sockets;
 
@@ -17,8 +18,10 @@ use tracing::{info, warn};
 
 pub use config::{Config, DataPorts, Listener, RequireResumption, Settings, TlsMode};
 
-use ftp::switchboard::{PlaceKind, Switchboard};
+use ftp::switchboard::{PlaceId, PlaceKind, Switchboard};
 use listen::Reception;
+use pasarela_reach::Listening;
+use reachable::Reachable;
 use service::Service;
 
 /// A server whose sockets are bound; nobody is greeted before [`Server::run`].
@@ -61,7 +64,8 @@ impl Server {
                 || SocketAddr::from(([0; 16], port)),
                 |a| SocketAddr::new(a.ip(), port),
             );
-            sockets.push((adopt(sockets::listen(address)?)?, PlaceKind::Data));
+            let socket = sockets::listen(address, settings.reach.plan().shares_port())?;
+            sockets.push((adopt(socket)?, PlaceKind::Data));
         }
         let patience = settings.limits.data_connection;
         let service = Service::new(settings, implicit, (control_places..sockets.len()).collect());
@@ -93,9 +97,33 @@ impl Server {
         }
     }
 
+    /// What listens, and what is known of it.
+    fn ports(&self) -> Vec<(PlaceId, Listening)> {
+        let settings = self.service.settings();
+        let shares_port = settings.reach.plan().shares_port();
+        let place = |place: PlaceId| {
+            let address = self.switchboard.local_addr(place).ok()?;
+            let is_control = place < self.control_places;
+            let implicit = self.service.is_implicit(place);
+            let listening = Listening {
+                address,
+                shares_port,
+                greeting: (is_control && !implicit).then(|| format!("220 {}", settings.greeting)),
+                scheme: match (is_control, implicit) {
+                    (true, false) => Some("ftp"),
+                    (true, true) => Some("ftps"),
+                    (false, _) => None,
+                },
+            };
+            Some((place, listening))
+        };
+        (0..self.switchboard.places()).filter_map(place).collect()
+    }
+
     /// Serves until [`Handle::drain`] has done its work.
     pub async fn run(self) {
         let accepting = self.switchboard.spawn();
+        let reachable = Reachable::start(&self.service.settings().reach, self.ports(), &self.switchboard);
         let mut patience = self.patience.subscribe();
         let asked = patience.wait_for(Option::is_some).await.map(|patience| *patience);
         // Data connections of running transfers still arrive; control connections are told goodbye at once.
@@ -104,6 +132,7 @@ impl Server {
         if !self.service.finished(patience).await {
             warn!("transfers were cut off at the end of the server's patience");
         }
+        reachable.close().await;
         accepting.into_iter().for_each(|task| task.abort());
         info!("stopped");
     }

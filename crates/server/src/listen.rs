@@ -1,6 +1,5 @@
 //! The reception: what the switchboard has found to be a control connection is admitted and gets a task.
 
-use std::net::SocketAddr;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -8,16 +7,16 @@ use pasarela_tls::ServerTls;
 use tracing::warn;
 
 use crate::ftp::connection;
-use crate::ftp::switchboard::{Control, Greeter, PlaceId};
+use crate::ftp::switchboard::{Caller, Control, Greeter, PlaceId};
 use crate::service::Service;
 
 /// Greets for a service, for as long as that lives.
 pub(crate) struct Reception(pub(crate) Weak<Service>);
 
 impl Greeter for Reception {
-    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control) {
+    fn greet(&self, place: PlaceId, caller: Caller, control: Control) {
         if let Some(service) = self.0.upgrade() {
-            service.spawn(connection::serve(service.clone(), place, peer, control));
+            service.spawn(connection::serve(service.clone(), place, caller, control));
         }
     }
 
@@ -30,7 +29,9 @@ impl Greeter for Reception {
 
     fn descriptors_exhausted(&self) {
         if let Some(service) = self.0.upgrade() {
-            warn!(evicted = service.evict(), "no descriptors are left");
+            let evicted =
+                service.evict() || service.switchboard().is_ok_and(|switchboard| switchboard.evict());
+            warn!(evicted, "no descriptors are left");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use pasarela_ftp_proto::server_pi::Refusal;
@@ -94,22 +94,21 @@ impl Service {
         self.connections.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// A connection that is not logged in is the first to go when descriptors run out; the notification tells it.
-    pub(crate) fn note_unauthenticated(&self, id: u64) -> Arc<Notify> {
+    /// A connection that is not logged in is the first to go when there is no room for others.
+    pub(crate) fn note_unauthenticated(self: &Arc<Self>, id: u64) -> Waiting {
         let notify = Arc::new(Notify::new());
-        let mut table = self
-            .unauthenticated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        table.insert(id, Arc::clone(&notify));
-        notify
+        self.unauthenticated().insert(id, Arc::clone(&notify));
+        Waiting {
+            service: Arc::clone(self),
+            id,
+            notify,
+        }
     }
 
-    pub(crate) fn forget_unauthenticated(&self, id: u64) {
+    fn unauthenticated(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Notify>>> {
         self.unauthenticated
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
     }
 
     /// Returns once the server is to stop.
@@ -128,11 +127,7 @@ impl Service {
 
     /// Tells the oldest connection that is not logged in to go; `false` where there is none.
     pub(crate) fn evict(&self) -> bool {
-        let oldest = self
-            .unauthenticated
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_first();
+        let oldest = self.unauthenticated().pop_first();
         if let Some((_, notify)) = &oldest {
             notify.notify_one();
         }
@@ -143,5 +138,36 @@ impl Service {
     pub(crate) async fn finished(&self, patience: Duration) -> bool {
         self.tasks.close();
         tokio::time::timeout(patience, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// A connection's place among those that are not logged in, until it is or has ended.
+pub(crate) struct Waiting {
+    service: Arc<Service>,
+    id: u64,
+    notify: Arc<Notify>,
+}
+
+impl Waiting {
+    /// Returns when the connection has to go.
+    pub(crate) async fn notified(&self) {
+        self.notify.notified().await;
+    }
+
+    /// It is logged out.
+    pub(crate) fn again(&self) {
+        let notify = Arc::clone(&self.notify);
+        self.service.unauthenticated().insert(self.id, notify);
+    }
+
+    /// It is logged in.
+    pub(crate) fn forget(&self) {
+        self.service.unauthenticated().remove(&self.id);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.forget();
     }
 }

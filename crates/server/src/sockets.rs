@@ -99,11 +99,12 @@ pub(crate) fn least_round_trip(stream: &TcpStream) -> Duration {
     }
 }
 
-/// A listening socket; `[::]` takes IPv4 too.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+/// A listening socket; `[::]` takes IPv4 too. One that shares its port lets connections go out from it.
+pub(crate) fn listen(address: SocketAddr, shares_port: bool) -> io::Result<std::net::TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares_port)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }

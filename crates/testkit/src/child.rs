@@ -54,10 +54,10 @@ impl std::fmt::Display for Ended {
     }
 }
 
-/// Runs a program for at most 60 seconds; see [`run_within`].
+/// Runs a program for at most five minutes; see [`run_within`].
 #[track_caller]
 pub fn run(command: &mut Command) -> Ended {
-    run_within(command, Duration::from_secs(60))
+    run_within(command, Duration::from_secs(300))
 }
 
 /// Runs a program to its end, or kills it by its handle at the deadline. Its output goes through files, so it never

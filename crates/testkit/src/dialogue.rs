@@ -10,7 +10,7 @@ use crate::pasarela::{PASSWORD, USER};
 use crate::tls::TlsClient;
 
 /// How long a reply or a block of data may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One whole reply (RFC 959 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,7 @@
 mod child;
 mod dialogue;
 mod files;
+pub mod lab;
 mod pasarela;
 mod slow_link;
 mod sockets;

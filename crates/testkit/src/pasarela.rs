@@ -21,9 +21,9 @@ pub const USER: &str = "maria";
 pub const PASSWORD: &str = "s3cret";
 
 /// How long a server may take until it listens (a first run makes a key), and until it has drained.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The program under test: `PASARELA_BIN`, or `pasarela` in the target folder that this test was built into.
+/// The program under test: `PASARELA_BIN`, or `pasarela` in the target folder that this test or program was built into.
 ///
 /// # Panics
 /// When it has not been built.
@@ -32,8 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub fn pasarela_binary() -> PathBuf {
     let path = std::env::var_os("PASARELA_BIN").map_or_else(
         || {
-            let test = std::env::current_exe().unwrap(); // target/PROFILE/deps/TEST-HASH
-            test.parent().and_then(Path::parent).unwrap().join("pasarela")
+            let ourselves = std::env::current_exe().unwrap(); // target/PROFILE/deps/TEST-HASH or target/PROFILE/PROGRAM
+            let folder = ourselves.parent().unwrap();
+            let profile = folder.parent().filter(|_| folder.ends_with("deps"));
+            profile.unwrap_or(folder).join("pasarela")
         },
         PathBuf::from,
     );
@@ -49,7 +51,7 @@ pub fn pasarela_binary() -> PathBuf {
 #[derive(Debug, Clone)]
 pub struct Setup {
     listen: String,
-    implicit: bool,
+    implicit: Option<String>,
     config: Option<String>,
     tracer: Vec<OsString>,
     arguments: Vec<OsString>,
@@ -59,7 +61,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:0".to_owned(),
-            implicit: false,
+            implicit: None,
             config: None,
             tracer: Vec::new(),
             arguments: Vec::new(),
@@ -68,7 +70,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// Another address than `127.0.0.1:0`; give port 0.
+    /// Another address than `127.0.0.1:0`; give port 0, unless it is in a network of its own.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         address.clone_into(&mut self.listen);
@@ -77,8 +79,14 @@ impl Setup {
 
     /// Listens for implicit FTPS as well.
     #[must_use]
-    pub fn implicit(mut self) -> Self {
-        self.implicit = true;
+    pub fn implicit(self) -> Self {
+        self.implicit_at("127.0.0.1:0")
+    }
+
+    /// Listens for implicit FTPS on that address as well.
+    #[must_use]
+    pub fn implicit_at(mut self, address: &str) -> Self {
+        self.implicit = Some(address.to_owned());
         self
     }
 
@@ -132,7 +140,7 @@ impl Setup {
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Log::default());
         let reader = log.clone().follow(child.stderr.take().unwrap());
-        let Some(bound) = log.wait_for(1 + usize::from(self.implicit)) else {
+        let Some(bound) = log.wait_for(1 + usize::from(self.implicit.is_some())) else {
             child.kill().unwrap();
             child.wait().unwrap();
             reader.join().unwrap();
@@ -163,8 +171,8 @@ impl Setup {
             "--durability",
             "fast",
         ]);
-        if self.implicit {
-            command.args(["--implicit-listen", "127.0.0.1:0"]);
+        if let Some(address) = &self.implicit {
+            command.args(["--implicit-listen", address]);
         }
         command
     }
@@ -252,6 +260,12 @@ impl Pasarela {
         self.log.text()
     }
 
+    /// Waits for a line of its log in which `find` finds something; `None` when there is none in time, or it has ended.
+    pub fn wait_for_log<T>(&self, patience: Duration, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+        self.log
+            .wait_until(patience, |lines| lines.iter().find_map(|line| find(line)))
+    }
+
     /// Asks it to drain and end (SIGTERM) and waits for that. `None`: it did not end in time and was killed.
     ///
     /// # Panics
@@ -309,18 +323,25 @@ impl Log {
 
     /// The first `count` different addresses it says it listens on.
     fn wait_for(&self, count: usize) -> Option<Vec<SocketAddr>> {
-        let end = Instant::now() + PATIENCE;
-        let mut state = self.state.lock().unwrap();
-        loop {
+        self.wait_until(PATIENCE, |lines| {
             let mut bound = Vec::new();
-            for address in state.lines.iter().filter_map(|line| announced(line)) {
+            for address in lines.iter().filter_map(|line| announced(line)) {
                 if !bound.contains(&address) {
                     bound.push(address);
                 }
             }
-            if bound.len() >= count {
-                bound.truncate(count);
-                return Some(bound);
+            bound.truncate(count);
+            (bound.len() == count).then_some(bound)
+        })
+    }
+
+    /// Looks at the lines so far, and again whenever there is another one.
+    fn wait_until<T>(&self, patience: Duration, look: impl Fn(&[String]) -> Option<T>) -> Option<T> {
+        let end = Instant::now() + patience;
+        let mut state = self.state.lock().unwrap();
+        loop {
+            if let Some(found) = look(&state.lines) {
+                return Some(found);
             }
             let left = end.saturating_duration_since(Instant::now());
             if state.ended || left.is_zero() {

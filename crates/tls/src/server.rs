@@ -32,6 +32,7 @@ struct Shared {
     /// connections.
     ticketer: Arc<dyn ProducesTickets>,
     register: Register,
+    alpn: Vec<Vec<u8>>,
 }
 
 /// A finished handshake.
@@ -93,11 +94,21 @@ impl ServerTls {
     /// # Errors
     /// When rustls refuses certificate or key.
     pub fn new(material: Material) -> io::Result<Self> {
+        Self::for_protocols(material, &ALPN)
+    }
+
+    /// As [`ServerTls::new`], for clients that may offer one of `alpn` instead of FTP's names.
+    ///
+    /// # Errors
+    /// When rustls refuses certificate or key.
+    pub fn for_protocols(material: Material, alpn: &[&[u8]]) -> io::Result<Self> {
+        let alpn: Vec<_> = alpn.iter().map(|name| name.to_vec()).collect();
         Ok(Self {
             shared: Arc::new(Shared {
-                base: RwLock::new(base_config(&material)?),
+                base: RwLock::new(base_config(&material, &alpn)?),
                 ticketer: Ticketer::new().map_err(io::Error::other)?,
                 register: Register::default(),
+                alpn,
             }),
         })
     }
@@ -108,7 +119,7 @@ impl ServerTls {
     /// # Errors
     /// As [`ServerTls::new`]; the old certificate stays then.
     pub fn reload(&self, material: Material) -> io::Result<()> {
-        let base = base_config(&material)?;
+        let base = base_config(&material, &self.shared.alpn)?;
         *self.shared.base.write().unwrap_or_else(PoisonError::into_inner) = base;
         Ok(())
     }
@@ -201,14 +212,14 @@ impl fmt::Debug for ServerTls {
 }
 
 /// TLS 1.2 and 1.3, no client certificates, no early data (0-RTT is off by default in rustls).
-fn base_config(material: &Material) -> io::Result<Arc<ServerConfig>> {
+fn base_config(material: &Material, alpn: &[Vec<u8>]) -> io::Result<Arc<ServerConfig>> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(io::Error::other)?
         .with_no_client_auth()
         // One certificate whatever the SNI says: clients connect by address as well, or by a name we never heard.
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(material.certified_key())));
-    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    config.alpn_protocols = alpn.to_vec();
     config.max_tls13_tickets = MOST_TICKETS;
     Ok(Arc::new(config))
 }

@@ -21,8 +21,8 @@ pub use reply::Reply;
 pub use server::{PASSWORD, Server, Setup, USER, free_ports};
 pub use tls::Version;
 
-/// How long any single wait may take before the test fails.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long any single wait may take before the test fails. It only ends what hangs: a busy machine is no failure.
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The address the server listens on, and where clients come from unless told otherwise.
 pub const OWNER: [u8; 4] = [127, 0, 0, 1];

@@ -119,7 +119,7 @@ fn before_login_unknown_commands_are_not_taken_for_ever() {
     let mut answered = 0;
     while let Ok(Some(reply)) = visitor
         .try_raw(b"BOGUS\r\n")
-        .and_then(|()| visitor.try_reply(Duration::from_secs(20)))
+        .and_then(|()| visitor.try_reply(pasarela_conformance::DEADLINE))
     {
         assert!([421, 500].contains(&reply.code), "{reply:?}");
         answered += 1;
@@ -160,7 +160,8 @@ fn a_pattern_full_of_stars_costs_no_time() {
             client.next(&[226, 250, 426, 450, 550]);
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // Backtracking would take longer than the universe has been there.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use pasarela_conformance::{Client, OWNER, PASSWORD, STRANGER, Server, Setup, USER, eventually, noise};
+use pasarela_conformance::{
+    Client, DEADLINE, OWNER, PASSWORD, STRANGER, Server, Setup, USER, eventually, noise,
+};
 
 fn limited(limits: &str) -> Server {
     Setup::new().config(format!("[limits]\n{limits}\n")).start()
 }
 
-/// Reads until the end of the connection; a last word, if any, must be a 421. How long it took.
-fn shown_out(client: &mut Client) -> Duration {
-    let begun = Instant::now();
-    match client.try_reply(Duration::from_secs(20)) {
+/// Reads until the end of the connection; a last word, if any, must be a 421.
+fn shown_out(client: &mut Client) {
+    match client.try_reply(DEADLINE) {
         Ok(Some(reply)) => {
             assert_eq!(reply.code, 421, "{reply:?}");
             client.closed();
@@ -19,14 +20,14 @@ fn shown_out(client: &mut Client) -> Duration {
         Ok(None) => {}
         Err(error) => panic!("not shown out: {error}"),
     }
-    begun.elapsed()
 }
 
 #[test]
 fn who_says_nothing_is_shown_out_at_the_login_deadline() {
     let server = limited("login = \"2s\"");
-    let took = shown_out(&mut server.visit());
-    assert!(took > Duration::from_secs(1), "{took:?}");
+    let begun = Instant::now();
+    shown_out(&mut server.visit());
+    assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -40,11 +41,11 @@ fn who_stops_after_user_is_shown_out_at_the_login_deadline() {
 #[test]
 fn noop_does_not_put_the_login_deadline_off() {
     let server = limited("login = \"2s\"");
-    let mut visitor = server.visit();
     let begun = Instant::now();
+    let mut visitor = server.visit();
     while visitor.try_raw(b"NOOP\r\n").is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "still there");
-        match visitor.try_reply(Duration::from_secs(5)) {
+        assert!(begun.elapsed() < DEADLINE, "still there");
+        match visitor.try_reply(DEADLINE) {
             Ok(Some(reply)) if reply.code == 200 => {}
             Ok(Some(reply)) if reply.code == 421 => break,
             Ok(None) => break,
@@ -67,7 +68,7 @@ fn single_bytes_do_not_put_the_login_deadline_off() {
     let mut visitor = server.visit();
     let begun = Instant::now();
     while visitor.try_raw(b"x").is_ok() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "still there");
+        assert!(begun.elapsed() < DEADLINE, "still there");
         match visitor.try_reply(Duration::from_millis(200)) {
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {}
             _ => break,
@@ -77,9 +78,9 @@ fn single_bytes_do_not_put_the_login_deadline_off() {
 
 #[test]
 fn the_login_deadline_ends_with_the_login() {
-    let server = limited("login = \"1s\"");
+    let server = limited("login = \"4s\"");
     let mut client = server.login();
-    client.silent_for(Duration::from_millis(2500));
+    client.silent_for(Duration::from_secs(5));
     client.expect("NOOP", &[200]);
 }
 
@@ -93,12 +94,12 @@ fn an_idle_session_gets_421() {
 
 #[test]
 fn a_transfer_is_not_idleness() {
-    let server = limited("idle = \"1s\"");
+    let server = limited("idle = \"3s\"");
     let mut client = server.login();
     let mut data = client.begin("STOR f");
     for _ in 0..10 {
         data.write(b"slow ");
-        client.silent_for(Duration::from_millis(250));
+        client.silent_for(Duration::from_millis(400));
     }
     data.finish();
     client.next(&[226]);
@@ -177,6 +178,30 @@ fn one_connection_too_many_in_all_gets_421() {
 }
 
 #[test]
+fn where_too_many_are_not_logged_in_a_newcomer_is_served_and_the_oldest_goes() {
+    let server = limited("unauthenticated = 3");
+    let session = server.login();
+    let mut idle = [server.visit(), server.visit(), server.visit()];
+    server.login_from(STRANGER).expect("NOOP", &[200]);
+    idle[0].closed();
+    idle[1].login();
+    idle[2].login();
+    drop(session);
+}
+
+#[test]
+fn who_stops_in_the_middle_of_a_handshake_makes_room_as_well() {
+    let server = Setup::new()
+        .tls("optional")
+        .config("[limits]\nunauthenticated = 1\ntls_handshake = \"600s\"\nlogin = \"900s\"\n")
+        .start();
+    let mut visitor = server.visit();
+    visitor.expect("AUTH TLS", &[234]);
+    server.login_from(STRANGER).expect("NOOP", &[200]);
+    visitor.drain();
+}
+
+#[test]
 fn who_guesses_too_often_is_banned_and_nobody_else() {
     let server = limited("ban_after = 3\nban_window = \"60s\"\nban_for = \"60s\"");
     for _ in 0..3 {
@@ -186,7 +211,7 @@ fn who_guesses_too_often_is_banned_and_nobody_else() {
         visitor.next(&[421, 530]);
     }
     let mut banned = Client::dial(server.address(), OWNER).unwrap();
-    match banned.try_reply(Duration::from_secs(20)) {
+    match banned.try_reply(DEADLINE) {
         Ok(None) => {}
         Ok(Some(reply)) => assert_eq!(reply.code, 421, "{reply:?}"),
         Err(error) => panic!("{error}"),
@@ -206,7 +231,7 @@ fn a_ban_expires() {
     eventually("the ban expires", || {
         let mut visitor = Client::dial(server.address(), OWNER).unwrap();
         visitor
-            .try_reply(Duration::from_secs(5))
+            .try_reply(DEADLINE)
             .ok()
             .flatten()
             .is_some_and(|reply| reply.code == 220)
@@ -220,12 +245,12 @@ fn guessing_on_one_connection_ends() {
     for attempt in 0..10 {
         // Once shown out, there is nobody to talk to.
         let _ = visitor.try_raw(format!("USER {USER}\r\n").as_bytes());
-        match visitor.try_reply(Duration::from_secs(20)) {
+        match visitor.try_reply(DEADLINE) {
             Ok(Some(reply)) if reply.code == 331 => {}
             _ => return,
         }
         let _ = visitor.try_raw(format!("PASS wrong{attempt}\r\n").as_bytes());
-        match visitor.try_reply(Duration::from_secs(20)) {
+        match visitor.try_reply(DEADLINE) {
             Ok(Some(reply)) if reply.code == 530 => {}
             _ => return,
         }
@@ -249,7 +274,7 @@ fn when_file_descriptors_run_out_and_come_back_it_accepts_again() {
             let Ok(mut visitor) = Client::dial(server.address(), OWNER) else {
                 return false;
             };
-            let greeted = visitor.try_reply(Duration::from_secs(5)).ok().flatten();
+            let greeted = visitor.try_reply(DEADLINE).ok().flatten();
             greeted.is_some_and(|reply| reply.code == 220)
         });
         eprintln!("accepted again after {:?}", begun.elapsed());
@@ -264,10 +289,8 @@ fn who_logs_in_during_a_flood_is_served() {
     let flood: Vec<Client> = (0..100)
         .map(|_| Client::dial(server.address(), STRANGER).unwrap())
         .collect();
-    let begun = Instant::now();
     for _ in 0..10 {
         server.login().expect("NOOP", &[200]);
     }
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     drop(flood);
 }

@@ -135,16 +135,48 @@ fn parallel_downloads_in_the_clear_from_one_address_are_never_mixed_up() {
         server.put(&n.to_string(), noise(n, 50_000));
     }
     let server = &server;
-    std::thread::scope(|scope| {
-        for n in 0..4 {
-            scope.spawn(move || {
-                let mut client = server.login();
-                for _ in 0..10 {
-                    assert!(client.receive(format!("RETR {n}")) == noise(n, 50_000));
-                }
-            });
-        }
+    let refused: usize = std::thread::scope(|scope| {
+        let sessions: Vec<_> = (0..4)
+            .map(|n| {
+                scope.spawn(move || {
+                    let mut client = server.login();
+                    let (mut done, mut refused) = (0, 0);
+                    while done < 10 {
+                        match received_or_refused(&mut client, &format!("RETR {n}")) {
+                            Some(bytes) => {
+                                assert!(bytes == noise(n, 50_000), "session {n}, download {done}");
+                                done += 1;
+                            }
+                            None => refused += 1,
+                        }
+                        assert!(refused < 10, "session {n} is refused again and again");
+                    }
+                    refused
+                })
+            })
+            .collect();
+        sessions
+            .into_iter()
+            .map(|session| session.join().expect("no wrong byte"))
+            .sum()
     });
+    assert!(refused < 12, "{refused} refused");
+}
+
+/// A download in the clear. While others dial control connections from the same address, which of two silent
+/// connections it is may be unknown: then there is a 425, and not one byte.
+fn received_or_refused(client: &mut Client, command: &str) -> Option<Vec<u8>> {
+    let to = client.epsv();
+    let socket = client.connect(to);
+    if client.expect(command, &[125, 150, 425]).code == 425 {
+        return None;
+    }
+    let (bytes, _) = Data::start(socket, None).expect("plain").remains();
+    if client.next(&[226, 250, 425]).code == 425 {
+        assert!(bytes.is_empty(), "a byte for whom?");
+        return None;
+    }
+    Some(bytes)
 }
 
 #[test]
@@ -186,10 +218,7 @@ fn a_full_range_is_refused_with_425_and_a_reason_after_a_while() {
     let (server, _one, _two) = full_range();
     let mut third = server.login();
     third.send("EPSV");
-    let reply = third
-        .try_reply(Duration::from_secs(60))
-        .expect("a reply")
-        .expect("no hang-up");
+    let reply = third.try_reply(DEADLINE).expect("a reply").expect("no hang-up");
     assert_eq!(reply.code, 425, "{reply:?}");
     assert!(reply.text().len() > 5, "{reply:?}");
     third.expect("NOOP", &[200]);
@@ -212,9 +241,7 @@ fn who_waits_for_a_full_range_is_served_when_a_port_is_free() {
 fn a_range_that_is_full_for_one_address_is_free_for_another() {
     let (server, _one, _two) = full_range();
     let mut other = server.login_from(STRANGER);
-    let begun = Instant::now();
     assert!(other.receive("NLST").is_empty());
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -232,7 +259,7 @@ fn another_epsv_replaces_the_one_before() {
 #[test]
 fn without_a_data_connection_a_transfer_ends_in_425() {
     let server = Setup::new()
-        .config("[limits]\ndata_connection = \"1s\"\n")
+        .config("[limits]\ndata_connection = \"2s\"\n")
         .start();
     server.put("f", "hello");
     let mut client = server.login();
@@ -296,7 +323,7 @@ fn another_address_without_the_ticket_gets_nothing() {
 }
 
 fn resumption_required() -> Server {
-    let config = "[ftp.data]\nrequire_resumption = \"always\"\n[limits]\ndata_connection = \"2s\"\n";
+    let config = "[ftp.data]\nrequire_resumption = \"always\"\n";
     let server = Setup::new().tls("optional").config(config).start();
     server.put("f", "for the owner alone");
     server
@@ -377,7 +404,8 @@ fn a_new_control_connection_is_greeted_while_data_is_awaited() {
         let begun = Instant::now();
         server.visit_from(STRANGER).login();
         server.visit().login();
-        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        // The wait itself may last for ever, as nobody else needs its place.
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
         assert!(client.receive("NLST").is_empty());
     }
 }

@@ -27,7 +27,7 @@ def connect():
         )
         kind = ImplicitFTP_TLS if wire.startswith("Implicit") else ftplib.FTP_TLS
         ftp = kind(context=context, encoding="latin-1")
-    ftp.connect(host, int(port), timeout=20)
+    ftp.connect(host, int(port), timeout=120)
     if wire.startswith("Explicit"):
         ftp.auth()
     ftp.login(user, password)

@@ -16,7 +16,7 @@ def connect():
         context = ssl._create_unverified_context()
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         ftp = ftplib.FTP_TLS(context=context)
-    ftp.connect(host, int(port), timeout=40)
+    ftp.connect(host, int(port), timeout=120)
     ftp.login(user, password)
     if wire == "tls":
         ftp.prot_p()

@@ -94,7 +94,7 @@ fn curl(site: &Site) -> Command {
         "-sS",
         "--fail-early",
         "--max-time",
-        "50",
+        "240",
         "-u",
         &credentials(':'),
     ]);

@@ -107,7 +107,7 @@ fn lftp(site: &Site, script: &[u8]) -> Command {
     let settings = [
         "set cmd:fail-exit yes".to_owned(),
         "set net:max-retries 2".to_owned(),
-        "set net:timeout 20".to_owned(),
+        "set net:timeout 120".to_owned(),
         "set ssl:verify-certificate no".to_owned(),
         format!("set ssl:priority NORMAL:-VERS-ALL:+VERS-{version}"),
         format!("set ftp:ssl-allow {}", site.wire.is_tls()),

@@ -19,7 +19,7 @@ use pasarela_testkit::{
 
 const SESSIONS: usize = 8;
 const EACH_WAY: usize = 200;
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Files to send in `up`, files to fetch on the server, and an empty `down`.
 struct Load {
@@ -170,7 +170,7 @@ fn without_control(watch: PortWatch, site: &Site) -> BTreeSet<u16> {
 fn lftp(site: &Site, at: SocketAddr, commands: &[String]) -> Command {
     let tls = site.wire.is_tls();
     let mut script = format!(
-        "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 40\nset ssl:verify-certificate no\n\
+        "set cmd:fail-exit yes\nset net:max-retries 1\nset net:timeout 120\nset ssl:verify-certificate no\n\
          set ssl:priority NORMAL:-VERS-ALL:+VERS-TLS1.3\nset ftp:ssl-allow {tls}\nset ftp:ssl-force {tls}\n\
          set ftp:prefer-epsv yes\nset ftp:ssl-protect-data yes\nset ftp:auto-passive-mode no\n\
          open -u {} ftp://{at}\n",

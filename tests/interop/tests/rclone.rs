@@ -67,7 +67,7 @@ fn rclone(site: &Site) -> Command {
         "--low-level-retries",
         "1",
         "--timeout",
-        "20s",
+        "120s",
         "--transfers",
         "1",
         "--checkers",

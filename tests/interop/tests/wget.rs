@@ -28,7 +28,7 @@ fn command(site: &Site, errand: &Errand<'_>) -> Option<Command> {
         "--no-config",
         "-nv",
         "--tries=1",
-        "--timeout=20",
+        "--timeout=120",
         "--restrict-file-names=nocontrol",
     ]);
     wget.args([format!("--user={USER}"), format!("--password={PASSWORD}")]);

@@ -66,6 +66,10 @@ fn shown(raw: &Raw) -> String {
     };
     for key in KEYS.iter().filter(|key| key.section() != "user") {
         let _ = match raw.values.get(key.path) {
+            // Credentials stand in it.
+            Some(found) if key.path == "reach.turn" && found.value.to_string() != "[]" => {
+                writeln!(text, "{} = [\"***\"]  # {}", key.path, origin(&found.origin))
+            }
             Some(found) => writeln!(
                 text,
                 "{} = {}  # {}",

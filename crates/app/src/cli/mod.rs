@@ -3,6 +3,8 @@
 pub(crate) mod config;
 pub(crate) mod documents;
 pub(crate) mod passwd;
+pub(crate) mod reach;
+pub(crate) mod relay;
 pub(crate) mod serve;
 
 use std::io::Write as _;
@@ -51,12 +53,18 @@ pub(crate) enum Command {
     /// Serve a folder over FTP and FTPS
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(ServeFlags),
+    /// Show how this machine can be reached from outside
+    #[command(after_long_help = REACH_EXAMPLES)]
+    Reach(reach::Flags),
     /// Turn a password into the hash that the configuration takes
     #[command(after_long_help = PASSWD_EXAMPLES)]
     Passwd(passwd::Flags),
     /// Check, show, or print a configuration
     #[command(subcommand, arg_required_else_help = true)]
     Config(config::Command),
+    /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
+    #[command(after_long_help = relay::EXAMPLES)]
+    Relay(relay::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -96,6 +104,22 @@ Signals:
 Environment:
   PASARELA_PASSWORD  the password of `--user NAME`
   PASARELA_LOG       a filter for the log, such as `debug` or `pasarela_server=trace`";
+
+const REACH_EXAMPLES: &str = "\
+Shows the ladder of a server that runs with the same state folder. Where none runs, the ladder is climbed for the
+listening ports of the configuration, and everything that routers were asked for is given back at the end.
+
+Examples:
+  A table of every way that was tried, what it came to, and what to do:
+      pasarela reach --stun stun.example.org
+
+  For a program, once; or a line whenever something changes:
+      pasarela reach --json
+      pasarela reach --json --watch
+
+Exit codes:
+  0    at least one port can be reached from outside, as far as that can be known
+  1    none can";
 
 const PASSWD_EXAMPLES: &str = "\
 Examples:
@@ -169,6 +193,15 @@ pub(crate) struct ServeFlags {
 
     #[arg(long, value_name = "HOST|IP", help = keys::help("reach.public_address"))]
     public_address: Option<String>,
+
+    #[arg(long, value_name = "auto|off|RUNG,…", help = keys::help("reach.ladder"))]
+    reach: Option<String>,
+
+    #[arg(long, value_name = "HOST[:PORT]", help = keys::help("reach.stun"))]
+    stun: Vec<String>,
+
+    #[arg(long, value_name = "URL", help = keys::help("reach.turn"))]
+    turn: Vec<String>,
 
     #[arg(long, value_name = "DIR", help = keys::help("state.dir"), value_hint = ValueHint::DirPath)]
     state_dir: Option<PathBuf>,
@@ -278,6 +311,7 @@ impl ServeFlags {
             ("tls.mode", &self.tls),
             ("ftp.data.ports", &self.data_ports),
             ("reach.public_address", &self.public_address),
+            ("reach.ladder", &self.reach),
             ("storage.durability", &self.durability),
             ("log.format", &self.log_format),
         ];
@@ -289,6 +323,8 @@ impl ServeFlags {
         for (key, addresses) in [
             ("ftp.listen", &self.listen),
             ("ftp.implicit_listen", &self.implicit_listen),
+            ("reach.stun", &self.stun),
+            ("reach.turn", &self.turn),
         ] {
             if !addresses.is_empty() {
                 raw.set(key, Value::texts(addresses));
@@ -367,14 +403,15 @@ impl ServeFlags {
 
     /// What is risky about the flags themselves.
     pub(crate) fn warnings(&self) -> Vec<Problem> {
-        let exposed = self.users.iter().any(|user| user.contains(':'));
-        exposed
-            .then(|| {
-                Problem::new("a password on the command line is visible to everybody on this machine")
-                    .hint("use --user NAME with the variable PASARELA_PASSWORD or with --password-file FILE")
-            })
-            .into_iter()
-            .collect()
+        let exposed = "a password on the command line is visible to everybody on this machine";
+        let of_users = self.users.iter().any(|user| user.contains(':')).then(|| {
+            Problem::new(exposed)
+                .hint("use --user NAME with the variable PASARELA_PASSWORD or with --password-file FILE")
+        });
+        let of_relays = self.turn.iter().any(|url| url.contains('@')).then(|| {
+            Problem::new(exposed).hint("put the URL into the configuration file: `turn` under [reach]")
+        });
+        of_users.into_iter().chain(of_relays).collect()
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::keys::KEYS;
 use crate::config::raw::Raw;
 use crate::config::typed::{Proof, Typed};
 use crate::failure::{Failure, Kind, Problem};
+use crate::reach_state::Teller;
 use crate::secret::Secret;
 use crate::start_block::Facts;
 use crate::{accounts, listen, log, service, surroundings};
@@ -66,11 +67,17 @@ async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     operator.announce(&loaded.typed, sockets);
     service::ready();
 
+    let state_dir = surroundings::state_dir_in_use(&loaded.typed);
     let handle = server.handle();
-    let mut bans = surroundings::state_dir_in_use(&loaded.typed).map(|dir| Bans::new(&dir));
+    let mut bans = state_dir.as_deref().map(Bans::new);
     if let Some(bans) = &mut bans {
         handle.restore_bans(bans.read());
     }
+    let _teller = Teller::start(
+        operator.reach.clone(),
+        state_dir.as_deref(),
+        loaded.typed.on_change.clone(),
+    );
     let mut watch = tokio::time::interval(LOOK_AGAIN);
     watch.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let running = server.run();
@@ -139,6 +146,8 @@ struct Operator {
     /// The state folder of the start, which holds until the end.
     state_dir: Option<PathBuf>,
     certificate: Option<Certificate>,
+    /// The ladder, which reloads leave standing.
+    reach: Reach,
 }
 
 /// The certificate in use.
@@ -159,6 +168,7 @@ impl Operator {
         } = flags.complete()?;
         let started_with = loaded.raw.clone();
         let state_dir = loaded.typed.state_dir.clone();
+        let reach = Reach::new(loaded.typed.plan());
         Ok((
             Self {
                 flags,
@@ -167,6 +177,7 @@ impl Operator {
                 started_with,
                 state_dir,
                 certificate: None,
+                reach,
             },
             loaded,
         ))
@@ -190,7 +201,9 @@ impl Operator {
             require_resumption: typed.require_resumption,
             active: typed.active,
             limits: typed.limits.clone(),
-            reach: Reach::new(typed.public_address.clone(), typed.forwards.clone()),
+            reach: self
+                .reach
+                .with_words(typed.public_address.clone(), typed.forwards.clone()),
             greeting: typed.greeting.clone(),
             host_names: typed.host_names.clone(),
         })
@@ -340,6 +353,7 @@ impl Operator {
                 .and_then(|c| c.source.to_trust())
                 .filter(|path| path.exists()),
             public: typed.public_address.clone(),
+            plan: typed.plan(),
         };
         if typed.log_json {
             tracing::info!(

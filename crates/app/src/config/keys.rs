@@ -34,6 +34,7 @@ pub(crate) enum Kind {
     Permissions,
     Ports,
     Rate,
+    Rungs,
     Switch,
     Text,
     Texts,
@@ -100,6 +101,9 @@ impl Kind {
             }
             Self::Ports => "\"auto\", \"control\", a port, or a range such as \"50000-50010\"",
             Self::Rate => "a rate such as \"10MiB/s\" or \"100Mbit/s\", or \"unlimited\"",
+            Self::Rungs => {
+                "\"auto\", \"off\", or some of direct, fixed, mapped, punched, relayed with commas between"
+            }
             Self::Switch => "true or false",
             Self::Text => "text",
             Self::Texts => "a list of texts",
@@ -152,7 +156,7 @@ pub(crate) const KEYS: &[Key] = &[
     key("limits.total", Kind::Number, Value("2000"), None,
         "Connections at once in all."),
     key("limits.unauthenticated", Kind::Number, Value("500"), None,
-        "Connections at once that are not logged in."),
+        "Connections at once that are not logged in; one more crowds out the oldest of them."),
     key("limits.login", Kind::Duration, Value("\"60s\""), None,
         "From connecting to being logged in."),
     key("limits.idle", Kind::Duration, Value("\"5min\""), None,
@@ -187,6 +191,19 @@ pub(crate) const KEYS: &[Key] = &[
          A name is resolved again as time goes by."),
     key("reach.forward", Kind::Forwards, Value("[]"), None,
         "Ports whose number differs beyond the router, such as [{ outside = 21, inside = 2121 }]."),
+    key("reach.ladder", Kind::Rungs, Value("\"auto\""), Some("reach"),
+        "How the server makes itself reachable from outside. \"auto\": every way there is, which may ask this network's \
+         router to forward the port (PCP, NAT-PMP, UPnP); nothing is done while it listens on loopback only. \"off\": no \
+         packet is sent. Or some of direct, fixed, mapped, punched, relayed, separated by commas.").at_start(),
+    key("reach.stun", Kind::Texts, Value("[]"), Some("stun"),
+        "STUN servers (host or host:port, TCP) that tell the public address; two of them also tell whether the NAT keeps \
+         the port open.").at_start(),
+    key("reach.turn", Kind::Texts, Value("[]"), Some("turn"),
+        "TURN servers with TCP allocations (RFC 6062) that let anybody connect, as turn:USER:PASSWORD@HOST:PORT or \
+         turns:…; the first that answers lends its address.").at_start(),
+    key("reach.on_change", Kind::Texts, Value("[]"), None,
+        "A command and its arguments, run when the public endpoint has changed, with PASARELA_URL, PASARELA_ADDRESS, \
+         PASARELA_PORT and PASARELA_VIA in its environment; for dynamic DNS.").at_start(),
     key("anonymous.enabled", Kind::Switch, Value("false"), Some("anonymous"),
         "Serve the user names \"anonymous\" and \"ftp\" with any password, to read and list only."),
     key("anonymous.root", Kind::Path, Example("\"/srv/ftp/pub\""), None,

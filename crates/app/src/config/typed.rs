@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use pasarela_reach::{Forward, PublicHost};
+use pasarela_reach::{Forward, Plan, PublicHost, TurnServer, Via};
 use pasarela_server::{DataPorts, RequireResumption, TlsMode};
 use pasarela_session::account::TlsNeed;
 use pasarela_session::limits::Limits;
@@ -16,6 +16,7 @@ use super::raw::{Found, Origin, Raw, Value, nearest};
 use super::units::{self, ListenAddress, Rate};
 use crate::failure::Problem;
 use crate::secret::Secret;
+use crate::surroundings;
 
 /// The configuration.
 #[derive(Debug)]
@@ -35,6 +36,10 @@ pub(crate) struct Typed {
     pub(crate) keep_parts: Duration,
     pub(crate) public_address: Option<PublicHost>,
     pub(crate) forwards: Vec<Forward>,
+    pub(crate) rungs: BTreeSet<Via>,
+    pub(crate) stun: Vec<String>,
+    pub(crate) turn: Vec<TurnServer>,
+    pub(crate) on_change: Vec<String>,
     pub(crate) log_json: bool,
     pub(crate) log_level: String,
     pub(crate) state_dir: Option<PathBuf>,
@@ -90,6 +95,20 @@ impl Typed {
     }
 }
 
+impl Typed {
+    /// What the ladder may do.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            rungs: self.rungs.clone(),
+            public: self.public_address.clone(),
+            forwards: self.forwards.clone(),
+            stun: self.stun.clone(),
+            turn: self.turn.clone(),
+            journal: surroundings::state_dir_in_use(self).map(|dir| dir.join("mappings.toml")),
+        }
+    }
+}
+
 /// Reads values and keeps what is wrong with them; a wrong value reads as its type's empty one, which nobody
 /// sees.
 struct Reader<'a> {
@@ -136,6 +155,14 @@ impl Reader<'_> {
             keep_parts: self.need("storage.keep_parts", duration),
             public_address: self.may("reach.public_address", |found| units::public_host(&text(found)?)),
             forwards: self.need("reach.forward", |found| list(found, forward)),
+            rungs: self.need("reach.ladder", |found| units::rungs(&text(found)?)),
+            stun: self.need("reach.stun", |found| {
+                list(found, |item| units::stun_server(&text(item)?))
+            }),
+            turn: self.need("reach.turn", |found| {
+                list(found, |item| units::turn_server(&text(item)?))
+            }),
+            on_change: self.need("reach.on_change", |found| list(found, filled)),
             log_json: self.need("log.format", |found| word(found, keys::words("log.format"))) == "json",
             log_level: self.need("log.level", |found| word(found, keys::words("log.level"))),
             state_dir: self.path("state.dir"),

@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use pasarela_reach::PublicHost;
+use std::collections::BTreeSet;
+
+use pasarela_reach::{PublicHost, TurnServer, Via};
 use pasarela_server::DataPorts;
 
 use crate::failure::Problem;
@@ -29,6 +31,51 @@ impl fmt::Display for ListenAddress {
             Self::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
+}
+
+/// The rungs of the ladder: `auto`, `off`, or names with commas between.
+pub(crate) fn rungs(text: &str) -> Result<BTreeSet<Via>, Problem> {
+    match text {
+        "auto" => Ok(BTreeSet::from(Via::ALL)),
+        "off" => Ok(BTreeSet::from([Via::Direct, Via::Fixed])),
+        names => names.split(',').map(|name| rung(name.trim())).collect(),
+    }
+}
+
+fn rung(name: &str) -> Result<Via, Problem> {
+    Via::ALL
+        .into_iter()
+        .find(|via| via.word() == name)
+        .ok_or_else(|| {
+            Problem::new(format!("`{name}` is no way to be reached")).hint(format!(
+                "write auto, off, or some of {} with commas between",
+                Via::ALL.map(Via::word).join(", ")
+            ))
+        })
+}
+
+/// `HOST` or `HOST:PORT`; the port of STUN is 3478 (RFC 8489 §9).
+pub(crate) fn stun_server(text: &str) -> Result<String, Problem> {
+    let wrong = || Problem::new(format!("`{text}` is no STUN server")).hint("write HOST or HOST:PORT");
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address.to_string());
+    }
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(SocketAddr::new(address, 3478).to_string());
+    }
+    let (host, port) = text.split_once(':').unwrap_or((text, "3478"));
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 && is_host_name(host) => Ok(format!("{host}:{port}")),
+        _ => Err(wrong()),
+    }
+}
+
+/// `turn:USER:PASSWORD@HOST:PORT`. The text may have a password in it: it is not repeated.
+pub(crate) fn turn_server(text: &str) -> Result<TurnServer, Problem> {
+    text.parse().map_err(|error| {
+        Problem::new(format!("this is no TURN server: {error}"))
+            .hint("write turn:USER:PASSWORD@HOST:PORT, or turns: for TLS")
+    })
 }
 
 /// A number and a unit: `15s`, `5min`.

@@ -128,7 +128,8 @@ impl ServerPi {
             }
             Err(refusal) => {
                 self.login.failures += 1;
-                if self.login.failures < MAX_FAILURES && refusal != Refusal::TooManySessions {
+                let is_full = matches!(refusal, Refusal::TooManySessions | Refusal::TooManyLogins);
+                if self.login.failures < MAX_FAILURES && !is_full {
                     self.reply(replies::login_refused(&refusal));
                 } else {
                     self.reply(replies::login_ended(&refusal));

@@ -23,6 +23,8 @@ pub enum Refusal {
     TlsRequired,
     /// Too many sessions of that user.
     TooManySessions,
+    /// Too many logins are being checked at once; this one was not.
+    TooManyLogins,
     /// Nothing stands under that name.
     NotFound,
     /// The account may not do this.
@@ -174,6 +176,7 @@ pub(super) fn login_refused(refusal: &Refusal) -> Reply {
 pub(super) fn login_ended(refusal: &Refusal) -> Reply {
     match refusal {
         Refusal::TooManySessions => Reply::new(421, "Too many sessions of that user; closing."),
+        Refusal::TooManyLogins => Reply::new(421, "Too many logins at once; try again later."),
         _ => Reply::new(421, "Too many failed logins; closing."),
     }
 }

@@ -297,6 +297,19 @@ fn three_failed_logins_end_the_connection() {
 }
 
 #[test]
+fn a_login_that_finds_no_room_is_told_to_come_back() {
+    for refusal in [Refusal::TooManySessions, Refusal::TooManyLogins] {
+        let mut d = Dialogue::with(profile());
+        d.say("USER u\r\nPASS right\r\n");
+        let Some(Ask::Login(slip, _)) = d.ask.take() else {
+            panic!()
+        };
+        assert_eq!(codes(&d.answer(slip.answer(Err(refusal)))), ["421"]);
+        assert!(d.closed);
+    }
+}
+
+#[test]
 fn the_login_deadline_is_not_moved_by_traffic() {
     let mut d = Dialogue::with(profile());
     for _ in 0..5 {

@@ -1,12 +1,12 @@
 //! The operator's word: a public address or name, and ports whose number differs outside.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use async_trait::async_trait;
 
 use super::name::Name;
-use super::{Strategy, Verdict, announceable};
-use crate::{Endpoint, Reason, Via, Want};
+use super::{Strategy, Verdict, announceable, is_behind_nat};
+use crate::{Endpoint, NetView, Reason, Via, Want};
 
 /// What the operator says the outside sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +48,31 @@ impl Fixed {
         Self { host, forwards }
     }
 
+    /// What the operator says of a listening port, without regard to a peer; `seen` is the address that the Internet
+    /// sees.
+    ///
+    /// # Errors
+    /// [`Reason::NotConfigured`] where nothing was said, [`Reason::Unresolved`].
+    pub(crate) async fn endpoint(&self, inside: u16, seen: Option<IpAddr>) -> Result<SocketAddr, Reason> {
+        let host = match (&self.host, seen) {
+            (Some(Host::Address(address)), _) => *address,
+            (Some(Host::Name(name)), _) => {
+                let none = Ipv4Addr::UNSPECIFIED.into();
+                name.ipv4(seen.unwrap_or(none)).await?
+            }
+            (None, Some(seen)) if self.outside(inside).is_some() => seen,
+            (None, _) => return Err(Reason::NotConfigured),
+        };
+        Ok(SocketAddr::new(host, self.outside(inside).unwrap_or(inside)))
+    }
+
+    /// Whether the operator named an address.
+    pub(crate) fn names_host(&self) -> bool {
+        self.host.is_some()
+    }
+
     /// The number of the router's port, where the operator named one.
-    fn outside(&self, inside: u16) -> Option<u16> {
+    pub(crate) fn outside(&self, inside: u16) -> Option<u16> {
         self.forwards
             .iter()
             .find(|forward| forward.inside == inside)
@@ -63,11 +86,11 @@ impl Strategy for Fixed {
         Via::Fixed
     }
 
-    fn judge(&self, want: &Want) -> Verdict {
+    fn judge(&self, want: &Want, view: &NetView) -> Verdict {
         if self.host.is_none() && self.outside(want.port).is_none() {
             return Verdict::Refused(Reason::NotConfigured);
         }
-        if want.peer_is_local() {
+        if want.peer_is_local(view) {
             return Verdict::Refused(Reason::LocalPeer);
         }
         match &self.host {
@@ -78,13 +101,16 @@ impl Strategy for Fixed {
         }
     }
 
-    async fn open(&self, want: &Want) -> Result<Endpoint, Reason> {
+    async fn open(&self, want: &Want, view: &NetView) -> Result<Endpoint, Reason> {
         let own = want.control.ip();
         let host = match &self.host {
             Some(Host::Address(address)) => *address,
             // A port alone needs no answer, so nobody waits for one.
             Some(Host::Name(name)) if want.ipv4_only => name.ipv4(own).await?,
-            Some(Host::Name(_)) | None => own,
+            Some(Host::Name(_)) => own,
+            // The operator told the port alone: the address is the one that the Internet sees.
+            None if is_behind_nat(own) => view.seen_v4.unwrap_or(own),
+            None => own,
         };
         let port = self.outside(want.port).unwrap_or(want.port);
         Ok(Endpoint {

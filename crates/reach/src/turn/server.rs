@@ -15,7 +15,7 @@ const TURNS_PORT: u16 = 5349;
 /// A TURN server and our credentials there.
 ///
 /// Parsed from a URI of RFC 7065, `turn:host:port?transport=tcp` or `turns:host:port`, always over TCP. RFC 7065 has
-/// no place for credentials; ours is `turn:user:password@host:port`, with whatever would mislead (`@ : % ?`) as
+/// no place for credentials; ours is `turn:user:password@host:port` (also with `//` behind the scheme), with whatever would mislead (`@ : % ?`) as
 /// percent and two hexadecimal digits.
 #[derive(Clone)]
 pub struct TurnServer {
@@ -89,6 +89,8 @@ impl FromStr for TurnServer {
             "turns" => true,
             _ => return Err(BadTurnServer::Scheme),
         };
+        // Many write it as they write other URLs.
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
         let (rest, query) = rest
             .split_once('?')
             .map_or((rest, None), |(rest, query)| (rest, Some(query)));

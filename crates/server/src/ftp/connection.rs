@@ -16,9 +16,9 @@ use tokio::net::TcpStream;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
-use super::switchboard::{Control, PlaceId, Visitor};
+use super::switchboard::{Caller, Control, PlaceId, Visitor};
 use crate::config::TlsMode;
-use crate::service::Service;
+use crate::service::{Service, Waiting};
 use crate::sockets;
 
 /// How long a client may take to accept a reply.
@@ -74,13 +74,13 @@ impl Line {
 }
 
 /// Serves one control connection until its end.
-pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, peer: SocketAddr, control: Control) {
+pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller, control: Control) {
     let id = service.next_connection();
     let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
-    let span = info_span!("session", id, protocol, peer = %peer);
+    let span = info_span!("session", id, protocol, peer = %caller.peer);
     async move {
         let began = Instant::now();
-        match admitted(&service, id, place, peer, control).await {
+        match admitted(&service, id, place, caller, control).await {
             Ok(()) => info!(elapsed = ?began.elapsed(), "ended"),
             Err(error) => debug!(%error, elapsed = ?began.elapsed(), "ended"),
         }
@@ -93,26 +93,41 @@ async fn admitted(
     service: &Arc<Service>,
     id: u64,
     place: PlaceId,
-    peer: SocketAddr,
+    caller: Caller,
     control: Control,
 ) -> io::Result<()> {
     let settings = service.settings();
+    let Caller { peer, dialled } = caller;
     let admission = match service.gate().admit(peer.ip()) {
         Ok(admission) => admission,
         Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
     };
     let implicit = service.is_implicit(place);
+    if admission.crowds() && !service.evict() {
+        return turn_away(control, implicit, Turned::Total).await;
+    }
+    let evicted = service.note_unauthenticated(id);
     let (line, tag) = match control {
         Control::Protected(stream, issued) => (Line::Protected(stream), Some(issued)),
         Control::Plain(stream) if implicit => {
             let Some(tls) = &settings.tls else { return Ok(()) };
             let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
-            let accepted = handshake.await??;
+            let accepted = tokio::select! {
+                accepted = handshake => accepted??,
+                () = evicted.notified() => {
+                    info!("evicted in its handshake");
+                    return Ok(());
+                }
+            };
             (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
         }
         Control::Plain(stream) => (Line::Plain(stream), None),
     };
     let local = line.tcp().local_addr()?;
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    if dialled.is_none() {
+        settings.reach.peer_came(local, peer.ip().to_canonical());
+    }
     let profile = Profile {
         greeting: settings.greeting.clone(),
         peer: peer.ip().to_canonical(),
@@ -134,15 +149,17 @@ async fn admitted(
         service: Arc::clone(service),
         settings,
         admission: Arc::new(Mutex::new(admission)),
+        lingering: Arc::default(),
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
-        local: SocketAddr::new(local.ip().to_canonical(), local.port()),
+        local,
+        dialled,
         place,
         tag: None,
         session: None,
         cwd: VirtualPath::root(),
     };
     let mut connection = Connection {
-        id,
+        evicted,
         line: Some(line),
         pi: ServerPi::new(Instant::now(), profile),
         context,
@@ -169,7 +186,8 @@ async fn turn_away(control: Control, implicit: bool, turned: Turned) -> io::Resu
 }
 
 struct Connection {
-    id: u64,
+    /// Tells it to make room, as long as it is not logged in.
+    evicted: Waiting,
     /// `None` only while a handshake has it, and after one that failed.
     line: Option<Line>,
     pi: ServerPi,
@@ -193,7 +211,6 @@ enum Event {
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
         let service = Arc::clone(&self.context.service);
-        let evicted = service.note_unauthenticated(self.id);
         let mut draining = false;
         let mut buffer = vec![0; READ];
         loop {
@@ -209,7 +226,7 @@ impl Connection {
                 biased;
                 outcome = poll_chore(&mut self.chore), if self.chore.is_some() => Event::Outcome(outcome),
                 () = service.draining(), if !draining => Event::Drain,
-                () = evicted.notified(), if self.context.session.is_none() => Event::Evicted,
+                () = self.evicted.notified(), if self.context.session.is_none() => Event::Evicted,
                 () = sleep_until(due), if due.is_some() => Event::Timeout,
                 read = line.read(&mut buffer), if wants_input => match read {
                     Ok(count) => Event::Input(count),
@@ -232,7 +249,7 @@ impl Connection {
                     self.pi.shut_down(now);
                 }
                 Event::Evicted => {
-                    info!("evicted: no descriptors are left");
+                    info!("evicted: it was not logged in, and others need its room");
                     return Ok(());
                 }
             }
@@ -281,7 +298,14 @@ impl Connection {
         if self.context.session.is_none() {
             until = self.pi.poll_timeout().map_or(until, |due| until.min(due));
         }
-        tokio::time::timeout_at(until.into(), line.write_all(bytes)).await?
+        let sent = tokio::time::timeout_at(until.into(), line.write_all(bytes));
+        tokio::select! {
+            biased;
+            sent = sent => sent?,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                Err(io::Error::other("evicted while it read no reply"))
+            }
+        }
     }
 
     fn keep(&mut self, now: Instant, outcome: Outcome) {
@@ -328,7 +352,16 @@ impl Connection {
                 .handle_answer(Instant::now(), slip.answer(Err(Refusal::Local)));
         };
         let patience = self.context.settings.limits.tls_handshake;
-        let answer = match tokio::time::timeout(patience, tls.accept_control(stream)).await {
+        let handshake = tokio::time::timeout(patience, tls.accept_control(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = self.evicted.notified(), if self.context.session.is_none() => {
+                // Without a line the connection ends.
+                info!("evicted in its handshake");
+                return;
+            }
+        };
+        let answer = match accepted {
             Ok(Ok(accepted)) => {
                 self.line = Some(Line::Protected(Box::new(accepted.stream)));
                 self.protected_by(accepted.issued);
@@ -355,7 +388,7 @@ impl Connection {
     }
 
     fn log_in(&mut self, account: Arc<Account>) {
-        self.context.service.forget_unauthenticated(self.id);
+        self.evicted.forget();
         if let (Some(tag), Ok(switchboard)) = (self.context.tag, self.context.service.switchboard()) {
             let visitor = Visitor {
                 peer: self.context.peer.ip(),
@@ -369,6 +402,7 @@ impl Connection {
     fn log_out(&mut self) {
         self.dismiss();
         self.context.session = None;
+        self.evicted.again();
         self.context.cwd = VirtualPath::root();
         self.kept = Kept::default();
         self.context
@@ -391,7 +425,6 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.dismiss();
-        self.context.service.forget_unauthenticated(self.id);
         if let (Some(tls), Some(tag)) = (&self.context.settings.tls, self.context.tag) {
             tls.retire(tag);
         }

@@ -1,17 +1,26 @@
 //! A data connection: plain or protected, made by the client or (active mode) by this server.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pasarela_tls::{Stream, Tag};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::AbortHandle;
 
 /// How long a client may take to close its side after the last byte.
 const LINGER: Duration = Duration::from_secs(3);
+/// How many of one session may take that time at once.
+const LINGERING: usize = 8;
+
+/// Data connections of one session that wait for their clients' end.
+#[derive(Default)]
+pub(crate) struct Lingering(Mutex<VecDeque<AbortHandle>>);
 
 /// The bytes of one transfer.
 pub(crate) enum DataConnection {
@@ -46,13 +55,22 @@ impl DataConnection {
     }
 
     /// Waits in the background for the client's end before the socket is closed, so that nothing the client still
-    /// sends (its own close_notify) turns into a reset that eats what it has not read yet.
-    pub(crate) fn linger(mut self) {
-        tokio::spawn(async move {
+    /// sends (its own close_notify) turns into a reset that eats what it has not read yet. Of too many the oldest
+    /// is waited for no longer.
+    pub(crate) fn linger(mut self, lingering: &Lingering) {
+        let mut open = lingering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|task| !task.is_finished());
+        if open.len() >= LINGERING
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let task = tokio::spawn(async move {
             let mut rest = [0; 1024];
             let end = async { while matches!(self.read(&mut rest).await, Ok(1..)) {} };
             let _ = tokio::time::timeout(LINGER, end).await;
         });
+        open.push_back(task.abort_handle());
     }
 }
 
@@ -85,5 +103,38 @@ impl AsyncWrite for DataConnection {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Protected(stream, _) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_client_that_never_closes_does_not_pile_up_sockets() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        let lingering = Lingering::default();
+        let mut clients = Vec::new();
+        // The clock stands still from here on, so that nobody's time runs out.
+        tokio::time::pause();
+        for _ in 0..3 * LINGERING {
+            let client = std::net::TcpStream::connect(to).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            clients.push(client);
+            DataConnection::Plain(stream).linger(&lingering);
+        }
+        let ended = |client: &std::net::TcpStream| {
+            client.set_nonblocking(true).unwrap();
+            matches!(client.peek(&mut [0]), Ok(0))
+        };
+        // Aborted tasks end at their next turn.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let gone = clients.iter().filter(|client| ended(client)).count();
+        assert_eq!(gone, 2 * LINGERING);
+        assert!(clients[..2 * LINGERING].iter().all(ended), "the oldest");
     }
 }

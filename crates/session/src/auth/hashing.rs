@@ -8,7 +8,7 @@ use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
 use tokio::sync::Semaphore;
 
-use super::Password;
+use super::{Overflow, Password};
 
 /// Hashes computed at once: each takes a core and, by default, 19 MiB for its 40 ms.
 pub(super) const AT_ONCE: usize = 2;
@@ -37,8 +37,8 @@ impl Hashing {
         }
     }
 
-    /// Whether `password` proves `hash`; false at once where too many wait already.
-    pub(super) async fn verify(&self, password: Password, hash: Arc<PasswordHash>) -> bool {
+    /// Whether `password` proves `hash`; refused at once where too many wait already.
+    pub(super) async fn verify(&self, password: Password, hash: Arc<PasswordHash>) -> Result<bool, Overflow> {
         let Ok(place) = self.places.clone().try_acquire_owned() else {
             // Once for each flood, not once for each of its drops.
             if !self.overflowed.swap(true, Ordering::Relaxed) {
@@ -47,16 +47,16 @@ impl Hashing {
                     "too many logins at once, some are refused unchecked"
                 );
             }
-            return false;
+            return Err(Overflow);
         };
         if self.places.available_permits() == AT_ONCE + WAITING - 1 {
             self.overflowed.store(false, Ordering::Relaxed);
         }
         let Ok(turn) = self.turns.clone().acquire_owned().await else {
-            return false;
+            return Err(Overflow);
         };
         self.computed.fetch_add(1, Ordering::Relaxed);
-        tokio::task::spawn_blocking(move || {
+        let proven = tokio::task::spawn_blocking(move || {
             // Held here and not by the caller: a visitor who hangs up does not stop the work.
             let _held = (place, turn);
             Argon2::default()
@@ -64,7 +64,8 @@ impl Hashing {
                 .is_ok()
         })
         .await
-        .unwrap_or(false)
+        .unwrap_or(false);
+        Ok(proven)
     }
 
     /// Hashes computed so far.

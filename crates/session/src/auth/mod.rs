@@ -27,6 +27,11 @@ pub enum Proof {
     Anonymous,
 }
 
+/// Too many passwords are being checked; this one was not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many logins at once")]
+pub struct Overflow;
+
 /// The accounts of this server.
 pub struct Users {
     rows: HashMap<Vec<u8>, Arc<Row>>,
@@ -91,28 +96,38 @@ impl Users {
     /// The account that `name` and `password` prove; `None` after the same time whether the name exists or not.
     /// At most two hashes are computed at once; others wait in a bounded queue. An empty password proves nothing
     /// but the anonymous account.
-    pub async fn authenticate(&self, name: &[u8], password: Password) -> Option<Arc<Account>> {
+    ///
+    /// # Errors
+    /// [`Overflow`]: the queue is full, and nobody knows whether the password is right.
+    pub async fn authenticate(
+        &self,
+        name: &[u8],
+        password: Password,
+    ) -> Result<Option<Arc<Account>>, Overflow> {
         let row = self.rows.get(name);
         if let Some(row) = row
             && matches!(row.proof, Check::Anything)
         {
-            return Some(row.account.clone());
+            return Ok(Some(row.account.clone()));
         }
         let tag = self.tags.tag(name, &password);
         if let Some(row) = row
             && row.knows(&tag)
         {
-            return Some(row.account.clone());
+            return Ok(Some(row.account.clone()));
         }
         let hash = match row.map(|row| &row.proof) {
             Some(Check::Hash(hash)) => hash,
             _ => &self.dummy,
         };
         let empty = password.is_empty();
-        let proven = self.hashing.verify(password, hash.clone()).await && !empty;
-        let row = row.filter(|row| proven && matches!(row.proof, Check::Hash(_)))?;
-        row.remember(tag);
-        Some(row.account.clone())
+        let proven = self.hashing.verify(password, hash.clone()).await? && !empty;
+        Ok(row
+            .filter(|row| proven && matches!(row.proof, Check::Hash(_)))
+            .map(|row| {
+                row.remember(tag);
+                row.account.clone()
+            }))
     }
 
     /// Whether `name` is an account that takes any password.

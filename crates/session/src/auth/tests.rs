@@ -33,7 +33,7 @@ fn users(rows: Vec<(&str, Proof)>) -> Result<Users, String> {
 /// Whom it lets in, and how many hashes that took.
 async fn attempt(users: &Users, name: &str, text: &str) -> (Option<String>, u64) {
     let before = users.hashes_computed();
-    let found = users.authenticate(name.as_bytes(), password(text)).await;
+    let found = users.authenticate(name.as_bytes(), password(text)).await.unwrap();
     (
         found.map(|account| account.name.clone()),
         users.hashes_computed() - before,
@@ -110,12 +110,13 @@ async fn a_password_is_bytes_of_any_kind() {
     let alice = (account("alice"), Proof::Hash(hash(&odd())));
     let once = (account("once"), Proof::Plain(odd()));
     let users = Users::new(vec![alice, once]).unwrap();
-    assert!(users.authenticate(b"alice", odd()).await.is_some());
-    assert!(users.authenticate(b"once", odd()).await.is_some());
+    assert!(users.authenticate(b"alice", odd()).await.unwrap().is_some());
+    assert!(users.authenticate(b"once", odd()).await.unwrap().is_some());
     assert!(
         users
             .authenticate(b"alice", Password::new(vec![0, 0xff, b' ']))
             .await
+            .unwrap()
             .is_none()
     );
 }
@@ -168,12 +169,23 @@ async fn those_who_find_the_queue_full_are_refused_at_once_and_the_others_are_se
     let mut waiting = tokio::task::JoinSet::new();
     for _ in 0..AT_ONCE + WAITING {
         let users = users.clone();
-        waiting.spawn(async move { users.authenticate(b"alice", password("secret")).await.is_some() });
+        waiting.spawn(async move {
+            users
+                .authenticate(b"alice", password("secret"))
+                .await
+                .unwrap()
+                .is_some()
+        });
     }
     while users.hashing.places.available_permits() > 0 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(attempt(&users, "alice", "secret").await, (None, 0));
+    let refused = users.authenticate(b"alice", password("secret")).await;
+    assert_eq!(
+        refused.err(),
+        Some(Overflow),
+        "which says nothing of the password"
+    );
     assert_eq!(
         attempt(&users, "once", "x").await,
         (Some("once".into()), 0),
@@ -197,13 +209,13 @@ async fn a_visitor_who_hangs_up_while_waiting_gives_the_place_back() {
         .unwrap();
     let task = tokio::spawn({
         let users = users.clone();
-        async move { users.authenticate(b"alice", password("secret")).await.is_some() }
+        async move { users.authenticate(b"alice", password("secret")).await }
     });
     while users.hashing.places.available_permits() == AT_ONCE + WAITING {
         tokio::task::yield_now().await;
     }
     task.abort();
-    assert!(task.await.unwrap_err().is_cancelled());
+    assert!(task.await.is_err_and(|error| error.is_cancelled()));
     assert_eq!(users.hashing.places.available_permits(), AT_ONCE + WAITING);
     drop(busy);
 }

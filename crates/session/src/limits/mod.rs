@@ -22,7 +22,7 @@ pub struct Limits {
     pub per_user: u32,
     /// Connections at once in all.
     pub total: u32,
-    /// Connections at once that are not logged in.
+    /// Connections at once that are not logged in; one more crowds out the oldest.
     pub unauthenticated: u32,
     /// From connecting to being logged in; traffic does not reset it.
     pub login: Duration,
@@ -83,7 +83,7 @@ pub enum Turned {
     /// [`Limits::per_address`].
     #[error("too many connections from this address")]
     PerAddress,
-    /// [`Limits::total`] or [`Limits::unauthenticated`].
+    /// [`Limits::total`], or [`Limits::unauthenticated`] with nobody left to go.
     #[error("too many connections")]
     Total,
     /// [`Limits::per_user`].
@@ -94,6 +94,7 @@ pub enum Turned {
 /// One admitted connection; dropped, it is counted out.
 pub struct Admission {
     gate: Arc<Gate>,
+    crowds: bool,
     network: Network,
     user: Option<Arc<Account>>,
 }
@@ -130,13 +131,16 @@ impl Gate {
         if state.by_network.of(&network) >= state.limits.per_address {
             return Err(Turned::PerAddress);
         }
-        if state.total >= state.limits.total || state.unauthenticated >= state.limits.unauthenticated {
+        let unauthenticated = state.limits.unauthenticated;
+        // Twice the number only while those who have to go are not gone yet.
+        if state.total >= state.limits.total || state.unauthenticated >= unauthenticated.saturating_mul(2) {
             return Err(Turned::Total);
         }
         state.total += 1;
         state.unauthenticated += 1;
         state.by_network.one_in(network);
         Ok(Admission {
+            crowds: state.unauthenticated > unauthenticated,
             gate: self.clone(),
             network,
             user: None,
@@ -191,6 +195,13 @@ impl Gate {
 }
 
 impl Admission {
+    /// Whether there were [`Limits::unauthenticated`] already when this one came: the oldest that is not logged in
+    /// has to go for it.
+    #[must_use]
+    pub fn crowds(&self) -> bool {
+        self.crowds
+    }
+
     /// Notes a failed login and tells how long to wait before the reply; see [`Gate::failed`].
     pub fn failed_login(&self) -> Duration {
         self.gate.failed(self.network.0)

@@ -75,15 +75,28 @@ fn those_who_log_in_make_room_for_others_who_have_not() {
         ..Limits::default()
     });
     let alice = Arc::new(account("alice"));
+    let crowds = |gate: &Arc<Gate>| gate.admit(nth(2)).map(|admission| admission.crowds());
     let mut admission = gate.admit(nth(1)).unwrap();
-    assert_eq!(turned(&gate, "10.0.0.2"), Some(Turned::Total));
+    assert_eq!(crowds(&gate), Ok(true));
     admission.logged_in(&alice).unwrap();
-    assert_eq!(turned(&gate, "10.0.0.2"), None);
+    assert_eq!(crowds(&gate), Ok(false));
     admission.logged_out();
     admission.logged_out();
-    assert_eq!(turned(&gate, "10.0.0.2"), Some(Turned::Total));
+    assert_eq!(crowds(&gate), Ok(true));
     drop(admission);
-    assert_eq!(turned(&gate, "10.0.0.2"), None);
+    assert_eq!(crowds(&gate), Ok(false));
+}
+
+#[test]
+fn who_crowds_out_others_is_turned_away_where_they_do_not_go() {
+    let gate = Gate::new(Limits {
+        unauthenticated: 2,
+        ..Limits::default()
+    });
+    let admissions: Vec<_> = (0..4).map(|n| gate.admit(nth(n)).unwrap()).collect();
+    let crowds: Vec<_> = admissions.iter().map(Admission::crowds).collect();
+    assert_eq!(crowds, [false, false, true, true]);
+    assert_eq!(turned(&gate, "10.0.0.9"), Some(Turned::Total));
 }
 
 #[test]

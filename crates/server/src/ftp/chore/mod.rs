@@ -21,6 +21,7 @@ use pasarela_store::VirtualPath;
 use pasarela_tls::Tag;
 use tracing::{debug, info, warn};
 
+use super::data::Lingering;
 use super::list::{self, Lines};
 use super::refusal;
 use super::switchboard::{Endpoint, Expectation, PlaceId};
@@ -72,8 +73,11 @@ pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) admission: Arc<Mutex<Admission>>,
+    pub(crate) lingering: Arc<Lingering>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    /// The relay's address that the peer connected to.
+    pub(crate) dialled: Option<SocketAddr>,
     pub(crate) place: PlaceId,
     pub(crate) tag: Option<Tag>,
     pub(crate) session: Option<Session>,
@@ -148,7 +152,7 @@ async fn log_in(
     let name = String::from_utf8_lossy(&user).escape_debug().to_string();
     let banned = context.admission().is_banned();
     let account = match banned {
-        true => None,
+        true => Ok(None),
         false => {
             context
                 .settings
@@ -156,6 +160,11 @@ async fn log_in(
                 .authenticate(&user, Password::new(password.0))
                 .await
         }
+    };
+    // Whoever was not looked at has not failed: a flood of guesses would get everybody banned.
+    let Ok(account) = account else {
+        info!(user = name, "login refused: too many at once");
+        return Outcome::Answer(slip.answer(Err(Refusal::TooManyLogins)), Keep::Nothing);
     };
     let Some(account) = account else {
         let delay = context.admission().failed_login();
@@ -192,33 +201,43 @@ async fn passive(
     protected: bool,
 ) -> Outcome {
     let open = async {
+        let mut want = Want {
+            peer: context.peer.ip(),
+            control: context.local,
+            dialled: context.dialled,
+            port: context.local.port(),
+            ipv4_only: form == Form::Pasv,
+        };
+        // A port that the system chooses is open to peers of this network alone.
+        let reaches_any_port = context.dialled.is_none() && !context.settings.reach.is_behind_router(&want);
         let expectation = Expectation {
             peer: context.peer.ip(),
             tag: context.tag,
             protected,
             places: context.service.data_places(context.place),
-            may_use_second: !protected && context.service.has_second_port(),
+            may_use_second: !protected && reaches_any_port && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
-        let endpoint = context.service.switchboard()?.expect(expectation).await?;
-        let want = Want {
-            peer: context.peer.ip(),
-            control: context.local,
-            port: endpoint.port(),
-            ipv4_only: form == Form::Pasv,
-        };
+        let mut endpoint = context.service.switchboard()?.expect(expectation).await?;
+        want.port = endpoint.port();
         match context.settings.reach.passive_open(&want).await {
             Ok(announced) => {
-                debug!(announce = %announced.announce, via = ?announced.via, "endpoint");
+                debug!(announce = %announced.announce, via = %announced.via, "endpoint");
+                endpoint.note(match form {
+                    Form::Pasv => format!("{} ({})", announced.announce, announced.via),
+                    // The client was told the port alone.
+                    _ => format!("port {} ({})", announced.announce.port(), announced.via),
+                });
                 Ok((announced.announce, endpoint))
             }
             Err(unreachable) => {
                 warn!(%unreachable, "no endpoint");
-                let why = unreachable
+                let rungs: Vec<_> = unreachable
                     .0
-                    .first()
-                    .map_or_else(String::new, |(_, reason)| reason.to_string());
-                Err(Refusal::Unreachable(why))
+                    .iter()
+                    .map(|(via, reason)| format!("{via}: {reason}"))
+                    .collect();
+                Err(Refusal::Unreachable(rungs.join("; ")))
             }
         }
     };

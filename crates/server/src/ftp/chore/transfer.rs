@@ -19,7 +19,7 @@ use tracing::{debug, info};
 
 use super::{Context, DataEndpoint, Keep, Outcome};
 use crate::config::{RequireResumption, Settings};
-use crate::ftp::data::DataConnection;
+use crate::ftp::data::{DataConnection, Lingering};
 use crate::ftp::list::{self, Lines};
 use crate::ftp::refusal;
 use crate::ftp::switchboard::Direction;
@@ -215,11 +215,11 @@ pub(super) async fn run(
         match what {
             What::Download(file, span) => {
                 let mut source = FileSource::new(&*file, span);
-                send(&mut source, how, data, &controls)
+                send(&mut source, how, data, &controls, &context.lingering)
                     .await
                     .map(|bytes| (bytes, None))
             }
-            What::Listing(mut lines) => send(&mut *lines, how, data, &controls)
+            What::Listing(mut lines) => send(&mut *lines, how, data, &controls, &context.lingering)
                 .await
                 .map(|bytes| (bytes, None)),
             What::Upload(file, announced) => {
@@ -234,7 +234,7 @@ pub(super) async fn run(
                 if let Err(error) = data.finish().await {
                     debug!(%error, "the client closed first");
                 }
-                data.linger();
+                data.linger(&context.lingering);
                 file.prepare().await.map_err(|error| refusal::of_store(&error))?;
                 Ok((bytes, Some(file)))
             }
@@ -263,13 +263,14 @@ async fn send(
     how: &Representation,
     mut data: DataConnection,
     controls: &Controls,
+    lingering: &Lingering,
 ) -> Result<u64, Refusal> {
     let bytes = pasarela_dtp::send(source, how, &mut data, controls)
         .await
         .map_err(|e| refusal::of_transfer(&e))?;
     match tokio::time::timeout(controls.stall, data.finish()).await {
         Ok(Ok(())) => {
-            data.linger();
+            data.linger(lingering);
             Ok(bytes)
         }
         Ok(Err(_)) => Err(Refusal::ConnectionBroken),
@@ -363,7 +364,7 @@ async fn protect(
         (_, RequireResumption::Never) => true,
         (_, RequireResumption::Always) => false,
         (Some(resumed), RequireResumption::WhenOffered) => {
-            context.service.switchboard()?.is_same_visitor(resumed, owner)
+            !context.service.switchboard()?.is_somebody_elses(resumed, owner)
         }
         (None, RequireResumption::WhenOffered) => true,
     };

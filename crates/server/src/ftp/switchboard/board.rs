@@ -35,6 +35,10 @@ pub(crate) type PlaceId = usize;
 /// (which could still prove itself by TLS).
 const HOLD: Duration = Duration::from_secs(2);
 const HOLD_STRANGER: Duration = Duration::from_millis(250);
+/// How long a silent arrival from the waiting peer's address is held once the transfer command of a protected wait
+/// is given: a busy client begins its handshake late, and a greeting would end the transfer. A control connection
+/// is held that long only if the data connection does not come either.
+const HOLD_FOR_HELLO: Duration = Duration::from_secs(10);
 /// How long opening a file may take (an append copies it) while its data connection is held.
 const OPENING: Duration = Duration::from_secs(600);
 /// How long a second candidate is waited for when the first one came only after the transfer command.
@@ -285,8 +289,9 @@ impl Board {
     }
 
     /// The TLS session of this tag belongs to this visitor from now on.
-    pub(crate) fn introduce(&mut self, tag: Tag, visitor: Visitor) {
+    pub(crate) fn introduce(&mut self, now: Instant, tag: Tag, visitor: Visitor) {
         self.visitors.insert(tag, visitor);
+        self.settle(now);
     }
 
     /// The TLS session of this tag is over, or its visitor has logged out.
@@ -294,10 +299,11 @@ impl Board {
         self.visitors.remove(&tag);
     }
 
-    /// Whether both TLS sessions are one visitor's.
-    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
-        let (one, other) = (self.visitors.get(&one), self.visitors.get(&other));
-        one.is_some() && one == other
+    /// Whether a TLS session is known to be another visitor's than `own`. One that is still logging in (or has
+    /// logged out) is nobody's.
+    pub(crate) fn is_somebody_elses(&self, resumed: Tag, own: Tag) -> bool {
+        let visitor = self.visitors.get(&resumed);
+        visitor.is_some() && visitor != self.visitors.get(&own)
     }
 
     /// A session asks for an endpoint; [`Verdict::Grant`] or [`Verdict::Refuse`] answers.
@@ -448,6 +454,17 @@ impl Board {
             }
         }
         self.settle(now);
+    }
+
+    /// Closes the oldest arrival that nobody of its address expects, to make room; `false` where there is none.
+    pub(crate) fn evict(&mut self, now: Instant) -> bool {
+        let oldest = self.arrivals.iter().find(|(_, arrival)| !arrival.is_expected);
+        let Some(id) = oldest.map(|(id, _)| *id) else {
+            return false;
+        };
+        self.decide(id, Verdict::Drop(id, "no descriptors are left"));
+        self.settle(now);
+        true
     }
 
     fn fail(&mut self, now: Instant, session: SessionId, why: Why) {
@@ -783,7 +800,7 @@ impl Board {
             match self.proof(wait, arrival, owner) {
                 Proof::Good => candidates.push((*id, spoke)),
                 Proof::Bad => unproved.push(*id),
-                Proof::Elsewhere => {}
+                Proof::Later | Proof::Elsewhere => {}
             }
         }
         if self.places[wait.place] != (PlaceKind::Control { implicit: true }) {
@@ -825,17 +842,16 @@ impl Board {
         let is_own = wait.request.peer == arrival.peer;
         let visitor = |tag: &Tag| self.visitors.get(tag);
         let is_very_session = owner.is_some() && owner == wait.request.tag;
-        let is_visitors = owner
-            .as_ref()
-            .and_then(visitor)
-            .is_some_and(|owner| wait.request.tag.as_ref().and_then(visitor) == Some(owner));
+        let shown = owner.as_ref().and_then(visitor);
+        let is_visitors = shown.is_some() && wait.request.tag.as_ref().and_then(visitor) == shown;
         match wait.request.require {
             _ if is_very_session => Proof::Good,
             RequireResumption::Always if is_own => Proof::Bad,
             RequireResumption::Always => Proof::Elsewhere,
             _ if is_visitors => Proof::Good,
+            _ if !is_own && owner.is_some() && shown.is_none() => Proof::Later,
             _ if !is_own => Proof::Elsewhere,
-            RequireResumption::WhenOffered if owner.is_some() => Proof::Bad,
+            RequireResumption::WhenOffered if shown.is_some() => Proof::Bad,
             _ => Proof::Good,
         }
     }
@@ -1000,7 +1016,8 @@ impl Board {
                     && wait.answers_from.is_some_and(|f| arrival.at >= f)
             }),
             Nature::Proved { owner, .. } => self.waits.values().any(|wait| {
-                wait.request.protected && matches!(self.proof(wait, arrival, owner), Proof::Good)
+                let proof = self.proof(wait, arrival, owner);
+                wait.request.protected && matches!(proof, Proof::Good | Proof::Later)
             }),
             _ => false,
         };
@@ -1009,6 +1026,9 @@ impl Board {
                 // On a data port it is held as long as the wait; it has nothing else to be.
                 _ if is_data_place => arrival.at + OPENING,
                 (Some(since), _) => since.max(arrival.at) + OPENING,
+                (_, Some((since, _))) if wait.request.protected && arrival.nature == Nature::Silent => {
+                    since.max(arrival.at) + HOLD_FOR_HELLO
+                }
                 (_, Some((since, _))) => since.max(arrival.at) + HOLD,
                 _ => arrival.at + HOLD,
             })
@@ -1024,6 +1044,8 @@ impl Board {
 enum Proof {
     Good,
     Bad,
+    /// It comes from elsewhere with a ticket of a session that is logging in: who that is will be known in a moment.
+    Later,
     Elsewhere,
 }
 

@@ -8,6 +8,7 @@ mod tests;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,14 +35,30 @@ const SECOND_LIFE: Duration = Duration::from_secs(20);
 
 /// What becomes of a control connection is the caller's business.
 pub(crate) trait Greeter: Send + Sync + 'static {
-    /// A control connection at `place`; with `tls`, its handshake is done.
-    fn greet(&self, place: PlaceId, peer: SocketAddr, control: Control);
+    /// A control connection at `place`.
+    fn greet(&self, place: PlaceId, caller: Caller, control: Control);
 
     /// The certificates of the moment, and how long a handshake may take.
     fn tls(&self) -> (Option<ServerTls>, Duration);
 
     /// The system has no more descriptors: make room if that is possible.
     fn descriptors_exhausted(&self);
+}
+
+/// Who has connected, and by which way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller {
+    /// The peer; of a connection through a relay, the one beyond it.
+    pub(crate) peer: SocketAddr,
+    /// The relay's address that the peer connected to.
+    pub(crate) dialled: Option<SocketAddr>,
+}
+
+impl Caller {
+    /// One that has connected to this machine itself.
+    fn here(peer: SocketAddr) -> Self {
+        Self { peer, dialled: None }
+    }
 }
 
 /// A control connection, as far as it has come.
@@ -176,6 +193,11 @@ impl Switchboard {
         tasks
     }
 
+    /// How many places there are, the second port not counted.
+    pub(crate) fn places(&self) -> usize {
+        self.places.len()
+    }
+
     /// The addresses of the places.
     pub(crate) fn local_addr(&self, place: PlaceId) -> io::Result<SocketAddr> {
         self.places[place].listener.local_addr()
@@ -188,17 +210,22 @@ impl Switchboard {
 
     /// The TLS session of this tag belongs to this visitor from now on.
     pub(crate) fn introduce(&self, tag: Tag, visitor: Visitor) {
-        self.state().board.introduce(tag, visitor);
+        self.act(|board, now| board.introduce(now, tag, visitor));
     }
 
-    /// Whether both TLS sessions are one visitor's.
-    pub(crate) fn is_same_visitor(&self, one: Tag, other: Tag) -> bool {
-        self.state().board.is_same_visitor(one, other)
+    /// Whether a TLS session is known to be another visitor's than `own`.
+    pub(crate) fn is_somebody_elses(&self, resumed: Tag, own: Tag) -> bool {
+        self.state().board.is_somebody_elses(resumed, own)
     }
 
     /// The TLS session of this tag proves nobody any more.
     pub(crate) fn dismiss(&self, tag: Tag) {
         self.state().board.dismiss(tag);
+    }
+
+    /// Closes the oldest arrival that no session from its address expects; `false` where there is none.
+    pub(crate) fn evict(&self) -> bool {
+        self.act(|board, now| board.evict(now))
     }
 
     /// An endpoint for a session; waits while its peer's places are taken.
@@ -217,6 +244,7 @@ impl Switchboard {
             session,
             words,
             port: 0,
+            told: String::new(),
             here: None,
         };
         let Expectation {
@@ -264,7 +292,7 @@ impl Switchboard {
         }
         let mut address = self.local_addr(control.unwrap_or(0))?;
         address.set_port(0);
-        let socket = sockets::listen(address)?;
+        let socket = sockets::listen(address, false)?;
         let port = socket.local_addr()?.port();
         let listener = Arc::new(TcpListener::from_std(socket)?);
         info!(
@@ -359,7 +387,7 @@ impl Switchboard {
     async fn accept_at(self: Arc<Self>, place: PlaceId, listener: Arc<TcpListener>) {
         loop {
             match listener.accept().await {
-                Ok((stream, peer)) => self.arrived(stream, peer, place),
+                Ok((stream, peer)) => self.arrived(stream, Caller::here(peer), place),
                 Err(error) => {
                     if sockets::is_exhaustion(&error) {
                         self.greeter.descriptors_exhausted();
@@ -389,12 +417,14 @@ impl Switchboard {
             .enumerate()
         {
             while let Some((stream, peer)) = sockets::accept_now(listener) {
-                self.arrived(stream, peer, place);
+                self.arrived(stream, Caller::here(peer), place);
             }
         }
     }
 
-    fn arrived(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, place: PlaceId) {
+    /// A connection has come to a place, by itself or through a relay.
+    pub(crate) fn arrived(self: &Arc<Self>, stream: TcpStream, caller: Caller, place: PlaceId) {
+        let peer = caller.peer;
         if let Err(error) = sockets::prepare_accepted(&stream) {
             debug!(%error, "socket options");
         }
@@ -416,12 +446,12 @@ impl Switchboard {
             switchboard: Arc::clone(self),
             id,
             place,
-            peer,
+            caller,
             decisions,
         };
         // Most arrivals are decided at once; those need no task of their own to wait in.
         match arrival.decisions.try_recv() {
-            Ok(Decision::Greet) => self.greeter.greet(place, peer, Control::Plain(stream)),
+            Ok(Decision::Greet) => self.greeter.greet(place, caller, Control::Plain(stream)),
             Ok(Decision::Drop(why)) => debug!(%peer, why, "closed"),
             Ok(Decision::Hand(session)) => {
                 let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
@@ -446,7 +476,7 @@ struct Arrival {
     switchboard: Arc<Switchboard>,
     id: ArrivalId,
     place: PlaceId,
-    peer: SocketAddr,
+    caller: Caller,
     decisions: mpsc::UnboundedReceiver<Decision>,
 }
 
@@ -460,13 +490,13 @@ impl Arrival {
                 decision = self.decisions.recv() => match decision {
                     Some(Decision::Handshake) => return self.handshake(stream).await,
                     Some(Decision::Greet) => {
-                        return self.switchboard.greeter.greet(self.place, self.peer, Control::Plain(stream));
+                        return self.switchboard.greeter.greet(self.place, self.caller, Control::Plain(stream));
                     }
                     Some(Decision::Hand(session)) => {
                         let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
                         return;
                     }
-                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.caller.peer, why, "closed"),
                     None => return,
                 },
                 peeked = stream.peek(&mut first), if !shown => {
@@ -499,10 +529,22 @@ impl Arrival {
                 tls.accept_data(stream).await
             }
         };
-        let accepted = match tokio::time::timeout(patience, handshake).await {
+        let mut handshake = pin!(tokio::time::timeout(patience, handshake));
+        let accepted = loop {
+            tokio::select! {
+                accepted = &mut handshake => break accepted,
+                decision = self.decisions.recv() => match decision {
+                    Some(Decision::Handshake) => {}
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.caller.peer, why, "closed"),
+                    // Nothing else is decided of one whose handshake is under way.
+                    _ => return,
+                },
+            }
+        };
+        let accepted = match accepted {
             Ok(Ok(accepted)) => accepted,
             Ok(Err(error)) => {
-                debug!(peer = %self.peer, %error, "handshake");
+                debug!(peer = %self.caller.peer, %error, "handshake");
                 return;
             }
             Err(_) => return,
@@ -517,13 +559,13 @@ impl Arrival {
                 decision = self.decisions.recv() => match decision {
                     Some(Decision::Greet) => {
                         let control = Control::Protected(Box::new(stream), issued);
-                        return self.switchboard.greeter.greet(self.place, self.peer, control);
+                        return self.switchboard.greeter.greet(self.place, self.caller, control);
                     }
                     Some(Decision::Hand(session)) => {
                         let _ = session.send(Word::Here(Box::new(DataConnection::Protected(Box::new(stream), issued))));
                         return;
                     }
-                    Some(Decision::Drop(why)) => return debug!(peer = %self.peer, why, "closed"),
+                    Some(Decision::Drop(why)) => return debug!(peer = %self.caller.peer, why, "closed"),
                     Some(Decision::Handshake) => {}
                     None => return,
                 },
@@ -563,11 +605,18 @@ pub(crate) struct Endpoint {
     session: SessionId,
     words: mpsc::UnboundedReceiver<Word>,
     port: u16,
+    /// What the client was told to connect to.
+    told: String,
     /// It came before it was waited for.
     here: Option<DataConnection>,
 }
 
 impl Endpoint {
+    /// Notes what the client is told to connect to; a refusal for want of a connection names it.
+    pub(crate) fn note(&mut self, told: String) {
+        self.told = told;
+    }
+
     /// The port that listens here.
     pub(crate) fn port(&self) -> u16 {
         self.port
@@ -612,6 +661,12 @@ impl Endpoint {
         loop {
             match self.words.recv().await {
                 Some(Word::Here(connection)) => return Ok(*connection),
+                Some(Word::Refused(Why::NobodyCame)) if !self.told.is_empty() => {
+                    return Err(Refusal::NoDataConnection(format!(
+                        "nobody connected to {} in time",
+                        self.told
+                    )));
+                }
                 Some(Word::Refused(why)) => return Err(refusal(why)),
                 Some(Word::Granted(_)) => {}
                 None => return Err(Refusal::Local),

@@ -41,6 +41,7 @@ impl Hall {
         for session in [1, 2, 3, 9] {
             let account = if session == 9 { "else" } else { "u" };
             board.introduce(
+                Instant::now(),
                 tag(session),
                 Visitor {
                     peer: owner(),
@@ -331,6 +332,68 @@ fn a_client_may_show_a_session_of_another_of_its_control_connections() {
 }
 
 #[test]
+fn a_ticket_of_a_session_that_is_still_logging_in_speaks_neither_for_nor_against() {
+    for place in [CONTROL, DATA] {
+        let mut hall = Hall::new();
+        hall.waiting(1, true, place);
+        let (id, verdicts) = hall.hello(owner(), place, Some(4));
+        assert_eq!(verdicts, [Verdict::Pair(1, id)], "the address decides");
+    }
+    let mut hall = Hall::new();
+    hall.ask(1, true, &[DATA], RequireResumption::Always);
+    hall.board.announced(hall.now, 1, Duration::ZERO);
+    let (id, verdicts) = hall.hello(owner(), DATA, Some(4));
+    assert_eq!(
+        verdicts,
+        [Verdict::Drop(id, "the TLS session is not this session's")]
+    );
+}
+
+#[test]
+fn from_elsewhere_a_ticket_counts_once_its_session_has_logged_in() {
+    let logs_in = |hall: &mut Hall, account: &str| {
+        let (peer, account) = (owner(), account.into());
+        hall.board.introduce(hall.now, tag(4), Visitor { peer, account });
+        hall.verdicts()
+    };
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let (id, verdicts) = hall.hello(stranger(), CONTROL, Some(4));
+    assert_eq!(verdicts, []);
+    assert_eq!(logs_in(&mut hall, "u"), [Verdict::Pair(1, id)]);
+
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let (id, _) = hall.hello(stranger(), CONTROL, Some(4));
+    let closed = [Verdict::Drop(id, "nobody expects it")];
+    assert_eq!(logs_in(&mut hall, "else"), closed);
+
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let (id, _) = hall.hello(stranger(), CONTROL, Some(4));
+    assert_eq!(hall.after(300 * MS), [Verdict::Drop(id, "nobody expects it")]);
+}
+
+#[test]
+fn a_client_may_begin_its_handshake_late() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let id = hall.held(owner(), CONTROL);
+    assert_eq!(hall.commands(1, Direction::Down), []);
+    assert_eq!(hall.after(Duration::from_secs(9)), []);
+    assert_eq!(hall.shows(id, Shown::Hello), [Verdict::Handshake(id)]);
+    assert_eq!(hall.proves(id, None), [Verdict::Pair(1, id)]);
+    // Without a transfer a control connection waits no longer than it has to.
+    hall.waiting(1, true, CONTROL);
+    let id = hall.held(owner(), CONTROL);
+    assert_eq!(hall.after(Duration::from_secs(3)), [Verdict::Greet(id)]);
+    // With one, its greeting is late, but it comes.
+    let id = hall.held(owner(), CONTROL);
+    assert_eq!(hall.commands(1, Direction::Down), []);
+    assert_eq!(hall.after(Duration::from_secs(11)), [Verdict::Greet(id)]);
+}
+
+#[test]
 fn an_old_connection_of_the_same_session_answers_no_new_wait() {
     let mut hall = Hall::new();
     hall.waiting(1, true, DATA);
@@ -446,6 +509,22 @@ fn what_is_held_is_bounded() {
     let (id, verdicts) = hall.hello(owner(), DATA, Some(1));
     assert_eq!(verdicts.first(), Some(&Verdict::Pair(1, id)));
     assert_eq!(hall.board.load(), (0, 0, 0));
+}
+
+#[test]
+fn strangers_make_room_the_oldest_first() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, CONTROL);
+    let data = hall.held(owner(), CONTROL);
+    let (one, two) = (hall.held(stranger(), CONTROL), hall.held(stranger(), CONTROL));
+    assert_eq!(hall.shows(one, Shown::Hello), [Verdict::Handshake(one)]);
+    for id in [one, two] {
+        assert!(hall.board.evict(hall.now));
+        assert_eq!(hall.verdicts(), [Verdict::Drop(id, "no descriptors are left")]);
+    }
+    assert!(!hall.board.evict(hall.now), "whom somebody expects stays");
+    assert_eq!(hall.shows(data, Shown::Hello), [Verdict::Handshake(data)]);
+    assert_eq!(hall.proves(data, None), [Verdict::Pair(1, data)]);
 }
 
 #[test]

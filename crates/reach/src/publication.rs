@@ -1,0 +1,468 @@
+//! One listening port, kept reachable: climbs the ladder, renews what it finds, and climbs again when something changes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Rung};
+use crate::strategy::fixed::Fixed;
+use crate::strategy::mapped::Mapped;
+use crate::strategy::punched::Punched;
+use crate::strategy::relayed::{Relay, Relayed};
+use crate::stun::{Behaviour, Dependence};
+use crate::survey::{self, Class, Links};
+use crate::{Reach, Reason, Via, lock, prove, situation};
+
+/// How often a STUN server is asked again over the open line. It keeps the NAT's mapping (RFC 5382 asks for two hours,
+/// devices with less than a minute exist), and tells of a new address within this time.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often mappings are asserted again: routers lose them when they restart, and say nothing.
+const ASSERT: Duration = Duration::from_secs(60);
+
+/// How soon the ladder is climbed again where something that was wanted is missing: at first, and at most.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+const TRY_AGAIN_MOST: Duration = Duration::from_secs(60);
+
+/// How long giving back may take.
+const GIVE_BACK: Duration = Duration::from_secs(3);
+
+/// Connections that have come through a relay and wait to be taken.
+const BACKLOG: usize = 64;
+
+/// A port that listens.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Where; its host may be a wildcard.
+    pub address: SocketAddr,
+    /// It was bound with SO_REUSEPORT, so that others can connect out from it.
+    pub shares_port: bool,
+    /// What it says first, as far as that is always the same; `None` where it says nothing or speaks TLS.
+    pub greeting: Option<String>,
+    /// The scheme of its URL; `None` where no session begins (a data port).
+    pub scheme: Option<&'static str>,
+}
+
+/// A port that is kept reachable. Dropped, everything is given back in the background.
+#[derive(Debug)]
+pub struct Publication {
+    report: watch::Receiver<Report>,
+    arrivals: mpsc::Receiver<Relay>,
+    stop: watch::Sender<bool>,
+    keeper: JoinHandle<()>,
+}
+
+impl Publication {
+    pub(crate) fn start(reach: &Reach, listening: Listening) -> Self {
+        let port = listening.address.port();
+        let view = reach.published.view.borrow().clone();
+        let (report_sender, report) = watch::channel(Report {
+            port,
+            scheme: listening.scheme,
+            rungs: Vec::new(),
+            situation: Vec::new(),
+            view,
+            settled: false,
+        });
+        let (sender, arrivals) = mpsc::channel(BACKLOG);
+        let stop = watch::Sender::new(false);
+        let came = watch::Sender::new(false);
+        let came_here = came.subscribe();
+        lock(&reach.published.ports).insert(port, report.clone());
+        lock(&reach.published.came).insert(port, came);
+        let plan = reach.plan();
+        let allowed = |via: Via| plan.rungs.contains(&via);
+        let keeper = Keeper {
+            mapped: Mapped::new(Arc::clone(&reach.published.record)),
+            punched: Punched::default(),
+            relayed: Relayed::new(
+                if allowed(Via::Relayed) {
+                    plan.turn.clone()
+                } else {
+                    Vec::new()
+                },
+                sender,
+            ),
+            reach: reach.clone(),
+            listening,
+            report: report_sender,
+            came: came_here,
+            told: None,
+        };
+        let keeper = tokio::spawn(keeper.keep(stop.subscribe()));
+        Self {
+            report,
+            arrivals,
+            stop,
+            keeper,
+        }
+    }
+
+    /// What the ladder came to; changes as the network does. Before the first climb has ended it has no rungs.
+    #[must_use]
+    pub fn report(&self) -> watch::Receiver<Report> {
+        self.report.clone()
+    }
+
+    /// The next connection that came through a relay; `None` once nothing can come any more.
+    pub async fn arrival(&mut self) -> Option<Relay> {
+        self.arrivals.recv().await
+    }
+
+    /// Gives everything back to the routers, for a few seconds at most.
+    pub async fn close(mut self) {
+        self.stop.send_replace(true);
+        let _ = timeout(GIVE_BACK, &mut self.keeper).await;
+    }
+}
+
+impl Drop for Publication {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}
+
+struct Keeper {
+    reach: Reach,
+    listening: Listening,
+    mapped: Mapped,
+    punched: Punched,
+    relayed: Relayed,
+    report: watch::Sender<Report>,
+    came: watch::Receiver<bool>,
+    /// What was logged last.
+    told: Option<(Via, SocketAddr, bool)>,
+}
+
+impl Keeper {
+    async fn keep(mut self, mut stop: watch::Receiver<bool>) {
+        let mut delay = TRY_AGAIN;
+        let mut changes = Changes::watch();
+        loop {
+            let links = read().await;
+            // Not cut off by a stop: what a router is being asked for has to be known to be given back.
+            self.climb(&links).await;
+            if self.is_wanting() {
+                delay = (delay * 2).min(TRY_AGAIN_MOST);
+            } else {
+                delay = TRY_AGAIN;
+            }
+            let over = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => true,
+                () = changes.next() => false,
+                () = self.rest(links.clone(), delay) => false,
+            };
+            if over {
+                break;
+            }
+        }
+        self.relayed.give_back();
+        self.mapped.give_back().await;
+        let port = self.listening.address.port();
+        lock(&self.reach.published.ports).remove(&port);
+        lock(&self.reach.published.came).remove(&port);
+    }
+
+    /// Whether something was asked for in vain that may come with time.
+    fn is_wanting(&self) -> bool {
+        self.relayed.is_wanting() || self.punched.misses_any() || self.report.borrow().best().is_none()
+    }
+
+    /// Keeps what was found; returns when it is time to climb again.
+    async fn rest(&mut self, links: Links, delay: Duration) {
+        let mut ask = interval(ASK_AGAIN);
+        let mut assert = interval(ASSERT);
+        for ticks in [&mut ask, &mut assert] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks.reset();
+        }
+        let again = Instant::now() + delay;
+        let is_wanting = self.is_wanting();
+        loop {
+            tokio::select! {
+                () = sleep_until(again), if is_wanting => return,
+                _ = ask.tick() => {
+                    if !self.punched.stands().await || read().await != links {
+                        return;
+                    }
+                }
+                _ = assert.tick() => {
+                    if !self.mapped.renew().await {
+                        return;
+                    }
+                }
+                behaviour = self.punched.behaviour() => self.learn(behaviour),
+                () = self.relayed.lost() => return,
+                Ok(()) = self.came.changed() => self.vouch(),
+            }
+        }
+    }
+
+    async fn climb(&mut self, links: &Links) {
+        let plan = self.reach.plan.clone();
+        let port = self.listening.address.port();
+        let fixed = Fixed::new(plan.public.clone(), plan.forwards.clone());
+        let outside = fixed.outside(port);
+        let may = |via: Via| plan.rungs.contains(&via);
+        let stun = plan.stun.clone();
+        let look = self
+            .punched
+            .look(&stun, self.listening.address, self.listening.shares_port);
+        let ask = async {
+            if may(Via::Mapped) {
+                let wish = outside.unwrap_or(port);
+                self.mapped
+                    .ask(links, self.listening.address, wish, outside.is_some())
+                    .await;
+            }
+        };
+        tokio::join!(look, ask, self.relayed.ensure(outside.unwrap_or(port)));
+        let seen = self.punched.seen_ip();
+        let view = NetView {
+            source_v4: links.source_v4,
+            source_v6: links.source_v6,
+            gateway_v4: links.gateway_v4,
+            gateway_v6: links.gateway_v6.map(|(gateway, _)| gateway),
+            seen_v4: seen.filter(IpAddr::is_ipv4),
+            hops: self.hops().await,
+            filtering: None,
+        };
+        let mut rungs = self.direct(&view);
+        rungs.push(self.fixed(&fixed, &view, may(Via::Fixed)).await);
+        if may(Via::Mapped) {
+            rungs.extend(self.mapped.judge(view.seen_v4));
+        } else {
+            rungs.push(switched_off(Via::Mapped));
+        }
+        if may(Via::Punched) {
+            rungs.push(self.punched.judge(links.source_v4.map(IpAddr::V4)));
+        } else {
+            rungs.push(switched_off(Via::Punched));
+        }
+        rungs.extend(self.relayed.judge());
+        if links
+            .source_v4
+            .is_some_and(|own| !Class::of(own.into()).is_public())
+        {
+            self.punched.begin_behaviour();
+        }
+        let situation = situation::tell(&view, &rungs);
+        self.reach.published.view.send_replace(view.clone());
+        self.report.send_replace(Report {
+            port,
+            scheme: self.listening.scheme,
+            rungs,
+            situation,
+            view,
+            settled: !self.punched.is_asking(),
+        });
+        if *self.came.borrow() {
+            self.vouch();
+        }
+        self.tell();
+    }
+
+    /// The private routers on the way to a STUN server.
+    async fn hops(&self) -> Vec<IpAddr> {
+        match self.punched.server() {
+            Some(IpAddr::V4(server)) => survey::hops::private(server).await,
+            _ => Vec::new(),
+        }
+    }
+
+    /// This machine's own addresses.
+    fn direct(&self, view: &NetView) -> Vec<Rung> {
+        let port = self.listening.address.port();
+        let rung = |own: IpAddr, outcome| Rung {
+            via: Via::Direct,
+            how: if own.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
+            outcome,
+            took: Duration::ZERO,
+        };
+        let mut rungs = Vec::new();
+        if let Some(own) = view.source_v4.map(IpAddr::V4) {
+            let endpoint = SocketAddr::new(own, port);
+            let outcome = match view.seen_v4 {
+                _ if !Class::of(own).is_public() => Outcome::Refused {
+                    reason: Reason::NotPublic(own),
+                },
+                Some(seen) if seen == own => Outcome::Verified {
+                    endpoint,
+                    proof: Proof::OwnAddressSeen,
+                },
+                Some(seen) => Outcome::Refused {
+                    reason: Reason::Differs { router: own, seen },
+                },
+                None => Outcome::Unproven {
+                    endpoint,
+                    doubt: Doubt::Firewall,
+                },
+            };
+            rungs.push(rung(own, outcome));
+        }
+        if let Some(own) = view.source_v6.map(IpAddr::V6)
+            && self.listening.address.is_ipv6()
+        {
+            let endpoint = SocketAddr::new(own, port);
+            let doubt = Doubt::Firewall;
+            rungs.push(rung(own, Outcome::Unproven { endpoint, doubt }));
+        }
+        if rungs.is_empty() {
+            rungs.push(Rung {
+                via: Via::Direct,
+                how: "IPv4".to_owned(),
+                outcome: Outcome::Refused {
+                    reason: Reason::NoRoute,
+                },
+                took: Duration::ZERO,
+            });
+        }
+        rungs
+    }
+
+    /// The operator's word, and what can be proved of it from here.
+    async fn fixed(&self, fixed: &Fixed, view: &NetView, allowed: bool) -> Rung {
+        let start = Instant::now();
+        let outcome = match fixed.endpoint(self.listening.address.port(), view.seen_v4).await {
+            _ if !allowed => Outcome::Skipped {
+                reason: Reason::NotAllowed,
+            },
+            Err(reason @ Reason::NotConfigured) => Outcome::Skipped { reason },
+            // The port was named and no address: the own router forwards it, and nobody knows of the next one.
+            Ok(_) if !fixed.names_host() && view.hops.len() > 1 => Outcome::Refused {
+                reason: Reason::BehindAnother(view.hops[1]),
+            },
+            Err(reason) => Outcome::Refused { reason },
+            Ok(endpoint) => {
+                let proved = match &self.listening.greeting {
+                    Some(greeting) => prove::own_dial(endpoint, greeting.clone()).await,
+                    None => false,
+                };
+                match view.seen_v4 {
+                    _ if proved => Outcome::Verified {
+                        endpoint,
+                        proof: Proof::OwnDial,
+                    },
+                    Some(seen) if seen == endpoint.ip() => Outcome::Unproven {
+                        endpoint,
+                        doubt: Doubt::Forward,
+                    },
+                    _ => Outcome::Unproven {
+                        endpoint,
+                        doubt: Doubt::OperatorsWord,
+                    },
+                }
+            }
+        };
+        Rung {
+            via: Via::Fixed,
+            how: "the operator's word".to_owned(),
+            outcome,
+            took: start.elapsed(),
+        }
+    }
+
+    /// It is known what kind of NAT this is, or that nobody can tell.
+    fn learn(&mut self, behaviour: Option<Behaviour>) {
+        self.report.send_modify(|report| {
+            report.settled = true;
+            report.view.filtering = behaviour.map(|behaviour| match behaviour.filtering {
+                Dependence::EndpointIndependent => Filtering::Open,
+                _ => Filtering::Closed,
+            });
+            report.situation = situation::tell(&report.view, &report.rungs);
+        });
+        self.reach.published.changes.send_modify(|count| *count += 1);
+    }
+
+    /// A peer from outside has come through the router: the best that stands beyond it is proved.
+    fn vouch(&mut self) {
+        self.report.send_modify(|report| {
+            let standing = report.rungs.iter_mut().filter(|rung| {
+                rung.via != Via::Direct
+                    && rung.via != Via::Relayed
+                    && rung.outcome.endpoint().is_some_and(|endpoint| endpoint.is_ipv4())
+            });
+            if let Some(rung) = standing.min_by_key(|rung| (!rung.outcome.is_verified(), rung.via))
+                && let Outcome::Unproven { endpoint, .. } = rung.outcome
+            {
+                rung.outcome = Outcome::Verified {
+                    endpoint,
+                    proof: Proof::PeersCame,
+                };
+            }
+        });
+        self.tell();
+    }
+
+    /// Logs what has changed.
+    fn tell(&mut self) {
+        let report = self.report.borrow();
+        let best = report
+            .best()
+            .and_then(|rung| Some((rung.via, rung.outcome.endpoint()?, rung.outcome.is_verified())));
+        if best == self.told {
+            return;
+        }
+        let port = report.port;
+        for rung in &report.rungs {
+            tracing::debug!(port, via = %rung.via, how = rung.how, outcome = ?rung.outcome, took = ?rung.took, "rung");
+        }
+        match best {
+            Some((via, endpoint, verified)) => {
+                let url = self
+                    .listening
+                    .scheme
+                    .map(|scheme| format!("{scheme}://{endpoint}"));
+                tracing::info!(port, %via, verified, %endpoint, url, "reachable");
+            }
+            None => tracing::warn!(port, situation = ?report.situation, "no way in from outside was found"),
+        }
+        drop(report);
+        self.told = best;
+        self.reach.published.changes.send_modify(|count| *count += 1);
+    }
+}
+
+fn switched_off(via: Via) -> Rung {
+    Rung {
+        via,
+        how: String::new(),
+        outcome: Outcome::Skipped {
+            reason: Reason::NotAllowed,
+        },
+        took: Duration::ZERO,
+    }
+}
+
+/// This machine's addresses; none where the system does not tell.
+async fn read() -> Links {
+    Links::read().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "this machine's addresses cannot be read");
+        Links::default()
+    })
+}
+
+/// Changes of addresses, as far as the system tells them.
+struct Changes(Option<survey::Changes>);
+
+impl Changes {
+    fn watch() -> Self {
+        let watch = survey::Changes::watch();
+        if let Err(error) = &watch {
+            tracing::warn!(%error, "changes of this machine's addresses are noticed late");
+        }
+        Self(watch.ok())
+    }
+
+    async fn next(&mut self) {
+        match &mut self.0 {
+            Some(changes) => changes.changed().await,
+            None => std::future::pending().await,
+        }
+    }
+}

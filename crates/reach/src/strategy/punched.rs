@@ -1,0 +1,177 @@
+//! A port that stays open because we keep talking from it: STUN over TCP from the listening port, held open
+//! (RFC 8489; works behind NATs with endpoint-independent mapping and filtering, RFC 5382 §4).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::net::lookup_host;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
+
+use crate::report::{Doubt, Outcome, Rung};
+use crate::stun::{self, Behaviour, Line};
+use crate::survey::Class;
+use crate::{Reason, Via};
+
+/// How long a STUN server may take, over TCP.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long finding out the kind of NAT may take (RFC 5780 §4.4 waits for what is filtered).
+const BEHAVIOUR: Duration = Duration::from_secs(7);
+
+/// As many servers are asked at most.
+const MAX_SERVERS: usize = 4;
+
+/// Lines to STUN servers from the listening port, and what they saw last.
+#[derive(Debug, Default)]
+pub(crate) struct Punched {
+    sights: Vec<Sight>,
+    silent: Vec<String>,
+    took: Duration,
+    shares_port: bool,
+    /// Finds out over UDP whom the NAT lets in. That takes seconds where it lets in nobody, and nobody waits for it.
+    behaviour: Option<JoinHandle<io::Result<Behaviour>>>,
+}
+
+impl Drop for Punched {
+    fn drop(&mut self) {
+        if let Some(behaviour) = &self.behaviour {
+            behaviour.abort();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Sight {
+    server: SocketAddr,
+    seen: SocketAddr,
+    line: Line,
+}
+
+impl Punched {
+    /// Asks the servers anew, over new lines.
+    pub(crate) async fn look(&mut self, servers: &[String], local: SocketAddr, shares_port: bool) {
+        *self = Self::default();
+        self.shares_port = shares_port;
+        let start = Instant::now();
+        let from = SocketAddr::new(local.ip(), if shares_port { local.port() } else { 0 });
+        let mut asked = JoinSet::new();
+        for server in servers.iter().take(MAX_SERVERS).cloned() {
+            asked.spawn(async move {
+                let answer = timeout(2 * PATIENCE, ask(&server, from)).await;
+                (server, answer.ok().flatten())
+            });
+        }
+        while let Some(Ok((server, answer))) = asked.join_next().await {
+            match answer {
+                Some(sight) => self.sights.push(sight),
+                None => self.silent.push(server),
+            }
+        }
+        self.took = start.elapsed();
+    }
+
+    /// Begins to find out what kind of NAT this is.
+    pub(crate) fn begin_behaviour(&mut self) {
+        let server = self.sights.first().map(|sight| sight.server);
+        self.behaviour = server.map(|server| tokio::spawn(stun::behaviour(server, BEHAVIOUR)));
+    }
+
+    /// What kind of NAT this is, once: `None` where the servers cannot tell. Never returns where nobody was asked.
+    pub(crate) async fn behaviour(&mut self) -> Option<Behaviour> {
+        let Some(asked) = &mut self.behaviour else {
+            return std::future::pending().await;
+        };
+        let answer = asked.await;
+        self.behaviour = None;
+        answer.ok().and_then(Result::ok)
+    }
+
+    /// Whether that is still being found out.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.behaviour.is_some()
+    }
+
+    /// The address that the Internet sees, where the servers agree.
+    pub(crate) fn seen_ip(&self) -> Option<IpAddr> {
+        let first = self.sights.first()?.seen.ip();
+        self.sights
+            .iter()
+            .all(|sight| sight.seen.ip() == first)
+            .then_some(first)
+    }
+
+    /// A server that answered.
+    pub(crate) fn server(&self) -> Option<IpAddr> {
+        self.sights.first().map(|sight| sight.server.ip())
+    }
+
+    /// Asks again over the lines that are open, which keeps the port open too; `false` when a line is lost or the
+    /// address has changed.
+    pub(crate) async fn stands(&mut self) -> bool {
+        for sight in &mut self.sights {
+            match sight.line.ask(PATIENCE).await {
+                Ok(seen) if seen == sight.seen => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// Whether a server that was named has not answered.
+    pub(crate) fn misses_any(&self) -> bool {
+        !self.silent.is_empty()
+    }
+
+    /// What the sights say of the port.
+    pub(crate) fn judge(&self, own: Option<IpAddr>) -> Rung {
+        let outcome = match &self.sights[..] {
+            [] if self.silent.is_empty() => Outcome::Skipped {
+                reason: Reason::NotConfigured,
+            },
+            [] => Outcome::Refused {
+                reason: Reason::StunSilent(self.silent.join(", ")),
+            },
+            [first, ..] if own.is_some_and(|own| own == first.seen.ip()) => Outcome::Skipped {
+                reason: Reason::NotNeeded,
+            },
+            _ if !self.shares_port => Outcome::Refused {
+                reason: Reason::PortNotShared,
+            },
+            [_] => Outcome::Refused {
+                reason: Reason::OneServer,
+            },
+            [first, rest @ ..] => match rest.iter().find(|other| other.seen != first.seen) {
+                Some(other) => Outcome::Refused {
+                    reason: Reason::Symmetric(first.seen, other.seen),
+                },
+                None => Outcome::Unproven {
+                    endpoint: first.seen,
+                    doubt: Doubt::Filtering,
+                },
+            },
+        };
+        Rung {
+            via: Via::Punched,
+            how: "STUN".to_owned(),
+            outcome,
+            took: self.took,
+        }
+    }
+}
+
+async fn ask(server: &str, from: SocketAddr) -> Option<Sight> {
+    let addresses: Vec<_> = lookup_host(server).await.ok()?.collect();
+    // The NAT is IPv4's.
+    let address = addresses.iter().find(|a| a.is_ipv4()).or(addresses.first())?;
+    let mut line = Line::open(from, *address, PATIENCE).await.ok()?;
+    let seen = line.ask(PATIENCE).await.ok()?;
+    let seen = SocketAddr::new(seen.ip().to_canonical(), seen.port());
+    // A server in our own network sees nothing of the NAT.
+    Class::of(seen.ip()).is_public().then_some(Sight {
+        server: *address,
+        seen,
+        line,
+    })
+}

@@ -1,0 +1,178 @@
+//! A public address that a relay lends: TURN with TCP allocations (RFC 8656, RFC 6062).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use pasarela_nat_proto::extension::{AnyPeer, LendPort, raw};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::report::{Outcome, Proof, Rung};
+use crate::turn::{Allocation, Incoming, TurnError, TurnServer};
+use crate::{Reason, Via};
+
+/// How long a relay may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The allocation of one listening port.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    servers: Vec<TurnServer>,
+    arrivals: mpsc::Sender<Relay>,
+    held: Option<Held>,
+    refused: Vec<Rung>,
+}
+
+/// A connection that came through a relay.
+#[derive(Debug)]
+pub struct Relay {
+    /// The stream and whose it is.
+    pub incoming: Incoming,
+    /// What the peer connected to.
+    pub dialled: SocketAddr,
+}
+
+#[derive(Debug)]
+struct Held {
+    allocation: Allocation,
+    how: String,
+    took: Duration,
+    pump: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pump.abort();
+    }
+}
+
+impl Relayed {
+    pub(crate) fn new(servers: Vec<TurnServer>, arrivals: mpsc::Sender<Relay>) -> Self {
+        Self {
+            servers,
+            arrivals,
+            held: None,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Makes sure of an allocation, at the first server that has one.
+    pub(crate) async fn ensure(&mut self, port: u16) {
+        if self.held.is_some() {
+            return;
+        }
+        self.refused.clear();
+        for server in &self.servers {
+            let start = Instant::now();
+            match open(server, port).await {
+                Ok((allocation, mut incoming)) => {
+                    let (arrivals, dialled) = (self.arrivals.clone(), allocation.relayed());
+                    let pump = tokio::spawn(async move {
+                        while let Some(incoming) = incoming.recv().await {
+                            if arrivals.send(Relay { incoming, dialled }).await.is_err() {
+                                return;
+                            }
+                        }
+                    });
+                    self.held = Some(Held {
+                        allocation,
+                        how: server.to_string(),
+                        took: start.elapsed(),
+                        pump,
+                    });
+                    return;
+                }
+                Err(reason) => self.refused.push(Rung {
+                    via: Via::Relayed,
+                    how: server.to_string(),
+                    outcome: Outcome::Refused { reason },
+                    took: start.elapsed(),
+                }),
+            }
+        }
+    }
+
+    /// Returns when the allocation is lost; never without one.
+    pub(crate) async fn lost(&mut self) {
+        match &self.held {
+            Some(held) => {
+                let why = held.allocation.ended().await;
+                tracing::warn!(relay = held.how, %why, "the relay is lost");
+                self.held = None;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether a relay is wanted and there is none.
+    pub(crate) fn is_wanting(&self) -> bool {
+        self.held.is_none() && !self.servers.is_empty()
+    }
+
+    /// Gives it back.
+    pub(crate) fn give_back(&mut self) {
+        self.held = None;
+    }
+
+    /// What stands.
+    pub(crate) fn judge(&self) -> Vec<Rung> {
+        match &self.held {
+            Some(held) => vec![Rung {
+                via: Via::Relayed,
+                how: held.how.clone(),
+                outcome: Outcome::Verified {
+                    endpoint: held.allocation.relayed(),
+                    proof: Proof::Relay,
+                },
+                took: held.took,
+            }],
+            None if self.servers.is_empty() => vec![Rung {
+                via: Via::Relayed,
+                how: "TURN".to_owned(),
+                outcome: Outcome::Skipped {
+                    reason: Reason::NotConfigured,
+                },
+                took: Duration::ZERO,
+            }],
+            None => self.refused.clone(),
+        }
+    }
+}
+
+/// An allocation that strangers can connect to, at `port` where the relay lends it. A relay of ours says whether it lets
+/// everybody in. Other servers let in only whom we permit, unless their operator says otherwise, and say nothing of
+/// it; a connection of our own, which nobody permitted, tells.
+async fn open(server: &TurnServer, port: u16) -> Result<(Allocation, mpsc::Receiver<Incoming>), Reason> {
+    let any_peer = raw(&AnyPeer);
+    let lent = LendPort::new(&(port..=port)).map(|port| raw(&port));
+    let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain([any_peer.clone()])).await
+    {
+        // The port is somebody else's, or none that this account may have: another one will do.
+        Err(TurnError::Protocol(why)) => {
+            tracing::info!(%server, port, %why, "the relay does not lend this port");
+            allocate(server, [any_peer.clone()]).await
+        }
+        other => other,
+    }
+    .map_err(|error| Reason::Relay(error.to_string()))?;
+    if allocation.extra().iter().any(|(kind, _)| *kind == any_peer.0) {
+        return Ok((allocation, incoming));
+    }
+    let dialled = timeout(PATIENCE, TcpStream::connect(allocation.relayed())).await;
+    let dialled = dialled.ok().and_then(Result::ok);
+    match (dialled, timeout(PATIENCE / 2, incoming.recv()).await) {
+        (Some(_), Ok(Some(_))) => Ok((allocation, incoming)),
+        _ => Err(Reason::Relay(format!(
+            "its address {} lets nobody connect who has no permission",
+            allocation.relayed()
+        ))),
+    }
+}
+
+async fn allocate(
+    server: &TurnServer,
+    extra: impl IntoIterator<Item = (u16, Vec<u8>)>,
+) -> Result<(Allocation, mpsc::Receiver<Incoming>), TurnError> {
+    Allocation::open(server, extra.into_iter().collect(), PATIENCE).await
+}

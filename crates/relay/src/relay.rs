@@ -1,0 +1,257 @@
+//! The relay as a whole: binds, accepts, stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pasarela_tls::ServerTls;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::credentials::Keeper;
+use crate::leg::Leg;
+use crate::message::plain;
+use crate::metrics::{Gauge, Metrics};
+use crate::shared::{Shared, Stranger};
+use crate::{control, names, sockets, udp};
+
+/// A relay that listens. Nothing is answered before [`Relay::run`].
+pub struct Relay {
+    shared: Arc<Shared>,
+    addresses: Addresses,
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
+    names: Vec<TcpListener>,
+}
+
+/// Where a relay listens, in the order of its configuration and with real ports.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Binding over UDP.
+    pub udp: Vec<SocketAddr>,
+    /// STUN and TURN over TCP.
+    pub tcp: Vec<SocketAddr>,
+    /// The same over TLS.
+    pub tls: Vec<SocketAddr>,
+    /// TLS connections for names that are lent.
+    pub names: Vec<SocketAddr>,
+}
+
+/// Stops a running relay.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    stop: CancellationToken,
+}
+
+impl Handle {
+    /// Ends [`Relay::run`]: allocations end, and streams are reset, as a FIN would say that they are whole.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// How long the tasks of connections may take to end.
+const STOPPING: Duration = Duration::from_secs(5);
+
+impl Relay {
+    /// Binds all addresses of `config`. To be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] when the configuration cannot be used, or what binding says, with the
+    /// address in its text.
+    pub fn bind(config: Config) -> io::Result<Self> {
+        config
+            .check()
+            .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
+        let keeper = Keeper::new(&config)?;
+        let udp = all(&config.udp, bind_udp)?;
+        let tcp = all(&config.tcp, sockets::listen)?;
+        let tls = all(&config.tls, sockets::listen)?;
+        let names = all(&config.names, sockets::listen)?;
+        let local = |listeners: &[TcpListener]| -> io::Result<Vec<_>> {
+            listeners.iter().map(TcpListener::local_addr).collect()
+        };
+        let addresses = Addresses {
+            udp: udp.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
+            tcp: local(&tcp)?,
+            tls: local(&tls)?,
+            names: local(&names)?,
+        };
+        Ok(Self {
+            shared: Arc::new(Shared::new(config, keeper, addresses.names.clone())),
+            addresses,
+            udp,
+            tcp,
+            tls,
+            names,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addrs(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// What stops it.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle {
+            stop: self.shared.stop.clone(),
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
+    }
+
+    /// Serves until [`Handle::stop`].
+    pub async fn run(self) {
+        let shared = self.shared;
+        let connections = Arc::new(Semaphore::new(
+            shared.config.connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let mut tasks = JoinSet::new();
+        for socket in self.udp {
+            let shared = Arc::clone(&shared);
+            tasks.spawn(async move {
+                udp::serve(socket, &shared.metrics, shared.config.short_binding_requests).await;
+            });
+        }
+        for listener in self.tcp {
+            tasks.spawn(accept(
+                Arc::clone(&shared),
+                listener,
+                None,
+                Arc::clone(&connections),
+            ));
+        }
+        for listener in self.tls {
+            let certificate = shared.config.certificate.clone();
+            tasks.spawn(accept(
+                Arc::clone(&shared),
+                listener,
+                certificate,
+                Arc::clone(&connections),
+            ));
+        }
+        for listener in self.names {
+            tasks.spawn(names::serve(Arc::clone(&shared), listener));
+        }
+        shared.stop.cancelled().await;
+        tasks.shutdown().await;
+        shared.tasks.close();
+        if timeout(STOPPING, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(
+                connections = shared.tasks.len(),
+                "connections did not end in time"
+            );
+        }
+    }
+}
+
+impl std::fmt::Debug for Relay {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Relay")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
+fn all<T>(addresses: &[SocketAddr], bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
+    let bound = addresses.iter().map(|address| {
+        bind(*address).map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
+    });
+    bound.collect()
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::DGRAM.nonblocking(),
+        Some(socket2::Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Accepts clients until the future is dropped.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    certificate: Option<ServerTls>,
+    connections: Arc<Semaphore>,
+) {
+    loop {
+        let (stream, from) = match listener.accept().await {
+            Ok((stream, from)) => (stream, plain(from)),
+            Err(error) => {
+                tracing::debug!(%error, "accept");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        shared.metrics.connections_total.up();
+        let place = Arc::clone(&connections).try_acquire_owned().ok();
+        let (Some(place), Some(stranger)) = (place, shared.admit(from.ip())) else {
+            shared.metrics.connections_refused_total.up();
+            sockets::reset_at_close(&stream);
+            continue;
+        };
+        let task = serve(
+            Arc::clone(&shared),
+            stream,
+            from,
+            certificate.clone(),
+            (place, stranger),
+        );
+        shared.tasks.spawn(task);
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    from: SocketAddr,
+    certificate: Option<ServerTls>,
+    (_place, stranger): (OwnedSemaphorePermit, Stranger),
+) {
+    let _gauge = Gauge::new(&shared.metrics, |metrics| &metrics.connections);
+    sockets::prepare(&stream);
+    let leg = match certificate {
+        None => Leg::Tcp(stream),
+        Some(certificate) => {
+            let handshake = timeout(
+                shared.config.authentication_deadline,
+                certificate.accept_control(stream),
+            );
+            let accepted = tokio::select! {
+                accepted = handshake => accepted,
+                () = shared.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok(Ok(accepted)) => Leg::Tls(Box::new(accepted.stream)),
+                Ok(Err(error)) => {
+                    tracing::debug!(client = %from, %error, "handshake failed");
+                    return;
+                }
+                Err(_) => {
+                    shared.metrics.unauthenticated_total.up();
+                    return;
+                }
+            }
+        }
+    };
+    control::serve(shared, leg, from, stranger).await;
+}

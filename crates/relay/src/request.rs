@@ -1,0 +1,369 @@
+//! What authenticated requests ask for, and whether they get it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use pasarela_nat_proto::extension::{AnyPeer, DialBack, Dialled, LendName, LendPort};
+use rustix::io::Errno;
+use stun_types::AddressFamily;
+use stun_types::attribute::{AttributeType, AttributeWrite, ErrorCode, XorMappedAddress};
+use stun_types::message::Message;
+use stun_types::prelude::AttributeStaticType as _;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use turn_types::attribute::{
+    DontFragment, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport, ReservationToken,
+    XorPeerAddress, XorRelayedAddress,
+};
+
+use crate::allocation::{self, Allocation, NoPort};
+use crate::control::{Control, Job};
+use crate::credentials::Proof;
+use crate::message::{Refusal, Slip};
+use crate::metrics::Gauge;
+use crate::shared::NameLease;
+use crate::{peers, sockets};
+
+/// IANA's number for TCP.
+const TCP: u8 = 6;
+
+const BAD: Refusal = Refusal::new(ErrorCode::BAD_REQUEST, "Bad Request");
+const FORBIDDEN: Refusal = Refusal::new(ErrorCode::FORBIDDEN, "Forbidden");
+const QUOTA: Refusal = Refusal::new(ErrorCode::ALLOCATION_QUOTA_REACHED, "Allocation Quota Reached");
+const TAKEN: Refusal = Refusal::new(ErrorCode::INSUFFICIENT_CAPACITY, "Taken");
+const FAMILY: Refusal = Refusal::new(
+    ErrorCode::ADDRESS_FAMILY_NOT_SUPPORTED,
+    "Address Family Not Supported",
+);
+const PEER_FAMILY: Refusal = Refusal::new(
+    ErrorCode::PEER_ADDRESS_FAMILY_MISMATCH,
+    "Peer Address Family Mismatch",
+);
+const EXPIRED: Refusal = Refusal::new(ErrorCode::UNAUTHORIZED, "Credentials Expired");
+
+/// An attribute that may be missing but not broken.
+macro_rules! optional {
+    ($message:expr, $kind:ty) => {
+        if $message.has_attribute(<$kind>::TYPE) {
+            Some($message.attribute::<$kind>().map_err(|_| BAD)?)
+        } else {
+            None
+        }
+    };
+}
+
+/// RFC 8656 section 7.2 and RFC 6062 section 5.1, with the wishes of [`pasarela_nat_proto::extension`].
+pub(crate) fn allocate(
+    control: &mut Control,
+    message: &Message<'_>,
+    slip: &Slip,
+    proof: Proof,
+) -> Result<Vec<u8>, Refusal> {
+    if control.allocation.is_some() {
+        return Err(Refusal::new(
+            ErrorCode::ALLOCATION_MISMATCH,
+            "Allocation Mismatch",
+        ));
+    }
+    if proof.expired {
+        return Err(EXPIRED);
+    }
+    let transport = message.attribute::<RequestedTransport>().map_err(|_| BAD)?;
+    if transport.protocol() != TCP {
+        return Err(Refusal::new(
+            ErrorCode::UNSUPPORTED_TRANSPORT_PROTOCOL,
+            "Unsupported Transport Protocol",
+        ));
+    }
+    let senseless: [AttributeType; 3] = [EvenPort::TYPE, DontFragment::TYPE, ReservationToken::TYPE];
+    if senseless.into_iter().any(|kind| message.has_attribute(kind)) {
+        return Err(BAD);
+    }
+    let family = optional!(message, RequestedAddressFamily);
+    let ipv4 = family.is_none_or(|family| family.family() == AddressFamily::IPV4);
+    let port_wish = optional!(message, LendPort);
+    let name_wish = optional!(message, LendName);
+    let any_peer = message.has_attribute(AnyPeer::TYPE);
+    let seconds = allocation::lifetime(optional!(message, Lifetime).map(|lifetime| lifetime.seconds()));
+
+    let member = Arc::clone(&proof.member);
+    if any_peer && !member.account.any_peer {
+        return Err(FORBIDDEN);
+    }
+    let counted = Arc::clone(&member.allocations)
+        .try_acquire_owned()
+        .map_err(|_| QUOTA)?;
+    let name = name_wish
+        .as_ref()
+        .map(|wish| lend_name(control, &proof, wish))
+        .transpose()?;
+    let (listener, relayed) = if name.is_some() && port_wish.is_none() {
+        (None, name_address(control, ipv4)?)
+    } else {
+        let (listener, relayed) = lend_port(control, &proof, ipv4, port_wish.as_ref())?;
+        (Some(listener), relayed)
+    };
+
+    let metrics = &control.shared.metrics;
+    metrics.allocations_total.up();
+    let gauge = Gauge::new(metrics, |metrics| &metrics.allocations);
+    tracing::info!(
+        client = %control.from,
+        user = ?proof.username,
+        %relayed,
+        name = name.as_ref().map(|lease| tracing::field::display(&lease.name)),
+        any_peer,
+        lifetime = seconds,
+        "allocation"
+    );
+    // The names' port is the relay's, and is there for everybody.
+    let lent = listener.as_ref().map(|_| control.shared.lend(relayed));
+    control.allocation = Some(Allocation::new(
+        proof,
+        (listener, name),
+        relayed,
+        any_peer,
+        seconds,
+        (gauge, counted, lent),
+    ));
+
+    let transaction = slip.transaction();
+    let (announced, mapped, lifetime) = (
+        XorRelayedAddress::new(relayed, transaction),
+        XorMappedAddress::new(control.from, transaction),
+        Lifetime::new(seconds),
+    );
+    let lent_port = port_wish.and_then(|_| LendPort::new(&(relayed.port()..=relayed.port())));
+    let mut attributes: Vec<&dyn AttributeWrite> = vec![&announced, &lifetime, &mapped];
+    if let Some(lent) = &lent_port {
+        attributes.push(lent);
+    }
+    if let Some(lent) = &name_wish {
+        attributes.push(lent);
+    }
+    if any_peer {
+        attributes.push(&AnyPeer);
+    }
+    Ok(slip.success(&attributes))
+}
+
+fn lend_name(control: &Control, proof: &Proof, wish: &LendName) -> Result<NameLease, Refusal> {
+    if control.shared.names_at.is_empty() || !proof.member.account.may_lend_name(wish.name()) {
+        return Err(FORBIDDEN);
+    }
+    control.shared.lend_name(wish.name()).ok_or(TAKEN)
+}
+
+/// The address of the names' port, as others see it.
+fn name_address(control: &Control, ipv4: bool) -> Result<SocketAddr, Refusal> {
+    let shared = &control.shared;
+    let listening = shared.names_at.iter().find(|at| at.is_ipv4() == ipv4);
+    let public = shared.relay_address(ipv4).ok_or(FAMILY)?.public;
+    let port = listening.ok_or(FAMILY)?.port();
+    Ok(SocketAddr::new(public, port))
+}
+
+fn lend_port(
+    control: &Control,
+    proof: &Proof,
+    ipv4: bool,
+    wish: Option<&LendPort>,
+) -> Result<(TcpListener, SocketAddr), Refusal> {
+    let shared = &control.shared;
+    let address = shared.relay_address(ipv4).ok_or(FAMILY)?;
+    let found = match wish {
+        Some(wish) => allocation::lend(address.bind, wish.ports(), |port| {
+            proof.member.account.may_lend_port(port)
+        }),
+        None => allocation::pick(address.bind, &shared.config.ports, |port| {
+            shared.keeper.is_lendable(port)
+        }),
+    };
+    let listener = found.map_err(|why| match why {
+        NoPort::Forbidden => FORBIDDEN,
+        NoPort::Taken => TAKEN,
+    })?;
+    let port = listener.local_addr().map_err(|_| TAKEN)?.port();
+    Ok((listener, SocketAddr::new(address.public, port)))
+}
+
+/// RFC 8656 section 8.2.
+pub(crate) fn refresh(
+    control: &mut Control,
+    message: &Message<'_>,
+    slip: &Slip,
+    proof: &Proof,
+) -> Result<Vec<u8>, Refusal> {
+    let wish = optional!(message, Lifetime).map(|lifetime| lifetime.seconds());
+    let family = optional!(message, RequestedAddressFamily);
+    let allocation = control.own(proof)?;
+    let ipv4 = allocation.relayed.is_ipv4();
+    if family.is_some_and(|family| (family.family() == AddressFamily::IPV4) != ipv4) {
+        return Err(PEER_FAMILY);
+    }
+    let seconds = if wish == Some(0) {
+        control.release("refreshed to 0");
+        0
+    } else {
+        let seconds = allocation::lifetime(wish);
+        allocation.refresh(seconds);
+        seconds
+    };
+    Ok(slip.success(&[&Lifetime::new(seconds)]))
+}
+
+/// RFC 8656 section 10.2.
+pub(crate) fn create_permission(
+    control: &mut Control,
+    message: &Message<'_>,
+    slip: &Slip,
+    proof: &Proof,
+) -> Result<Vec<u8>, Refusal> {
+    let shared = Arc::clone(&control.shared);
+    let allocation = control.own(proof)?;
+    let mut peers = Vec::new();
+    for (_, attribute) in message.iter_attributes() {
+        if attribute.header.get_type() == XorPeerAddress::TYPE {
+            let peer = XorPeerAddress::try_from(&attribute).map_err(|_| BAD)?;
+            peers.push(peer.addr(message.transaction_id()));
+        }
+    }
+    if peers.is_empty() {
+        return Err(BAD);
+    }
+    for peer in &peers {
+        check_peer(*peer, allocation.relayed, |peer| shared.may_reach(peer.ip()))?;
+    }
+    let addresses: Vec<_> = peers.iter().map(SocketAddr::ip).collect();
+    if !allocation.permit(&addresses) {
+        return Err(Refusal::new(
+            ErrorCode::INSUFFICIENT_CAPACITY,
+            "Too Many Permissions",
+        ));
+    }
+    Ok(slip.success(&[]))
+}
+
+/// What is never reached is told before the family, so that no spelling gets another answer.
+fn check_peer(
+    peer: SocketAddr,
+    relayed: SocketAddr,
+    may_reach: impl Fn(SocketAddr) -> bool,
+) -> Result<(), Refusal> {
+    if !may_reach(peer) {
+        return Err(FORBIDDEN);
+    }
+    if peer.is_ipv4() != relayed.is_ipv4() {
+        return Err(PEER_FAMILY);
+    }
+    Ok(())
+}
+
+/// RFC 6062 section 5.2; answers later.
+pub(crate) fn connect(
+    control: &mut Control,
+    message: &Message<'_>,
+    slip: &Slip,
+    proof: &Proof,
+) -> Result<(), Refusal> {
+    let failed = Refusal::new(
+        ErrorCode::CONNECTION_TIMEOUT_OR_FAILURE,
+        "Connection Timeout or Failure",
+    );
+    let exists = Refusal::new(ErrorCode::CONNECTION_ALREADY_EXISTS, "Connection Already Exists");
+    let has_room = control.has_room_for_job();
+    let shared = Arc::clone(&control.shared);
+    let allocation = control.own(proof)?;
+    let peer = message
+        .attribute::<XorPeerAddress>()
+        .map_err(|_| BAD)?
+        .addr(message.transaction_id());
+    check_peer(peer, allocation.relayed, |peer| shared.may_connect(peer))?;
+    // Of an allocation that only has a name there is no address to connect from.
+    let listener = Arc::clone(allocation.listener.as_ref().ok_or(FORBIDDEN)?);
+    if peer.port() == 0 {
+        return Err(BAD);
+    }
+    if allocation.connecting.contains(&peer) {
+        return Err(exists);
+    }
+    let place = Arc::clone(&proof.member.connections).try_acquire_owned();
+    let in_line = Arc::clone(&allocation.line).try_acquire_owned();
+    let (true, Ok(place), Ok(in_line)) = (has_room, place, in_line) else {
+        return Err(QUOTA);
+    };
+    allocation.connecting.insert(peer);
+    let token = allocation.token.clone();
+    let slip = slip.clone();
+    let deadline = shared.config.connect_deadline;
+    control.jobs.spawn(async move {
+        let connected = tokio::select! {
+            connected = timeout(deadline, sockets::connect_from(&listener, peer)) => connected.ok(),
+            () = token.cancelled() => None,
+        };
+        let outcome = match connected {
+            Some(Ok(stream)) => Ok((stream, place, in_line)),
+            Some(Err(error)) if is_taken(&error) => Err(exists),
+            _ => Err(failed),
+        };
+        Job::Connected {
+            slip,
+            peer,
+            outcome,
+            allocation: token,
+        }
+    });
+    Ok(())
+}
+
+/// Whether there is a connection between these two addresses already.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::ADDRNOTAVAIL | Errno::ADDRINUSE)
+    )
+}
+
+/// The port that a Binding request wants to be called back at.
+pub(crate) fn dial_back_of(message: &Message<'_>) -> Option<u16> {
+    message
+        .attribute::<DialBack>()
+        .ok()
+        .filter(|wish| wish.result == Dialled::NotYet)
+        .map(|wish| wish.port)
+}
+
+/// Connects to the address that the request came from, and to no other; answers later.
+pub(crate) fn dial_back(control: &mut Control, port: u16, slip: &Slip, proof: &Proof) -> Result<(), Refusal> {
+    let shared = Arc::clone(&control.shared);
+    let to = SocketAddr::new(control.from.ip(), port);
+    if proof.expired {
+        return Err(EXPIRED);
+    }
+    if !proof.member.account.dial_back || !shared.may_reach(to.ip()) {
+        return Err(FORBIDDEN);
+    }
+    if !control.has_room_for_job() || !proof.member.may_dial_back(Instant::now()) {
+        return Err(QUOTA);
+    }
+    shared.metrics.dial_backs_total.up();
+    let own = shared.relay_address(to.is_ipv4()).map(|address| address.bind);
+    let slip = slip.clone();
+    let from = control.from;
+    control.jobs.spawn(async move {
+        let deadline = shared.config.dial_back_deadline;
+        let result = match timeout(deadline, sockets::connect(own, to)).await {
+            Err(_) => Dialled::TimedOut,
+            Ok(Ok(_closed_at_once)) => Dialled::Connected,
+            Ok(Err(error)) if peers::is_refusal(&error) => Dialled::Refused,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => Dialled::TimedOut,
+            Ok(Err(_)) => Dialled::Unreachable,
+        };
+        tracing::info!(client = %from, %port, ?result, "dial-back");
+        let mapped = XorMappedAddress::new(from, slip.transaction());
+        Job::Answered(slip.success(&[&mapped, &DialBack { port, result }]))
+    });
+    Ok(())
+}

@@ -1,0 +1,321 @@
+//! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, names that are lent.
+
+use std::collections::{HashMap, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, RelayAddress};
+use crate::credentials::Keeper;
+use crate::metrics::{Gauge, Metrics};
+use crate::{peers, sockets};
+
+/// One relay.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) keeper: Keeper,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    /// Where names are served, with real ports.
+    pub(crate) names_at: Vec<SocketAddr>,
+    waiting: Mutex<HashMap<u32, Waiting>>,
+    names: Mutex<HashMap<String, mpsc::Sender<Arrival>>>,
+    lent: Mutex<HashSet<SocketAddr>>,
+    strangers: Mutex<HashMap<IpAddr, usize>>,
+    unauthenticated: Arc<Semaphore>,
+}
+
+/// A peer's connection that a client has not fetched yet. Nothing is read from it: what the peer sends fills the
+/// kernel's buffer, and then its window closes. Dropped, it is reset.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    stream: Option<TcpStream>,
+    pub(crate) peer: SocketAddr,
+    /// Who may fetch it.
+    pub(crate) username: String,
+    place: Option<OwnedSemaphorePermit>,
+    _in_line: OwnedSemaphorePermit,
+    _gauge: Gauge,
+    _fetched_or_gone: DropGuard,
+}
+
+/// A connection for a name that is lent.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+}
+
+/// A name that is lent for as long as this lives.
+pub(crate) struct NameLease {
+    shared: Arc<Shared>,
+    pub(crate) name: String,
+    pub(crate) arrivals: mpsc::Receiver<Arrival>,
+}
+
+/// Arrivals for one name that nobody has looked at yet.
+const ARRIVALS: usize = 16;
+
+/// A relayed address that is lent for as long as this lives.
+pub(crate) struct Lent {
+    shared: Arc<Shared>,
+    relayed: SocketAddr,
+}
+
+/// A connection that has not authenticated itself yet.
+pub(crate) struct Stranger {
+    shared: Arc<Shared>,
+    address: IpAddr,
+    _one_of_many: OwnedSemaphorePermit,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config, keeper: Keeper, names_at: Vec<SocketAddr>) -> Self {
+        Self {
+            keeper,
+            metrics: Arc::new(Metrics::default()),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            names_at,
+            waiting: Mutex::default(),
+            names: Mutex::default(),
+            lent: Mutex::default(),
+            strangers: Mutex::default(),
+            unauthenticated: Arc::new(Semaphore::new(config.unauthenticated.min(Semaphore::MAX_PERMITS))),
+            config,
+        }
+    }
+
+    /// Where ports of this family are lent.
+    pub(crate) fn relay_address(&self, ipv4: bool) -> Option<RelayAddress> {
+        self.config
+            .relay
+            .iter()
+            .find(|relay| relay.bind.is_ipv4() == ipv4)
+            .copied()
+    }
+
+    /// Whether the relay may connect to this address, or let it in by a permission.
+    pub(crate) fn may_reach(&self, address: IpAddr) -> bool {
+        self.config.danger_allow_private_peers || peers::is_global(address)
+    }
+
+    /// Whether the relay may connect to this address and port. Of its own addresses it reaches what it has lent and
+    /// nothing else: what else listens there may trust this machine more than the world.
+    pub(crate) fn may_connect(&self, peer: SocketAddr) -> bool {
+        let ip = peers::canonical(peer.ip());
+        let is_own = |relay: &RelayAddress| ip == relay.public || ip == relay.bind;
+        self.config.danger_allow_private_peers
+            || (peers::is_global(ip)
+                && (!self.config.relay.iter().any(is_own)
+                    || lock(&self.lent).contains(&SocketAddr::new(ip, peer.port()))))
+    }
+
+    /// Notes that a relayed address is lent.
+    pub(crate) fn lend(self: &Arc<Self>, relayed: SocketAddr) -> Lent {
+        lock(&self.lent).insert(relayed);
+        Lent {
+            shared: Arc::clone(self),
+            relayed,
+        }
+    }
+
+    /// Counts a connection among the strangers; `None` when there are too many.
+    pub(crate) fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Stranger> {
+        let one_of_many = Arc::clone(&self.unauthenticated).try_acquire_owned().ok()?;
+        let address = site(from);
+        let mut strangers = lock(&self.strangers);
+        let count = strangers.entry(address).or_insert(0);
+        if *count >= self.config.unauthenticated_per_address {
+            return None;
+        }
+        *count += 1;
+        Some(Stranger {
+            shared: Arc::clone(self),
+            address,
+            _one_of_many: one_of_many,
+        })
+    }
+
+    /// Keeps a peer until [`Shared::fetch`], the deadline, or the end of `allocation`; gives its CONNECTION-ID.
+    pub(crate) fn keep(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        username: &str,
+        place: OwnedSemaphorePermit,
+        in_line: OwnedSemaphorePermit,
+        allocation: &CancellationToken,
+    ) -> Option<u32> {
+        let gone = CancellationToken::new();
+        let mut waiting = lock(&self.waiting);
+        let Some(id) = unused(&waiting) else {
+            sockets::reset_at_close(&stream);
+            return None;
+        };
+        waiting.insert(
+            id,
+            Waiting {
+                stream: Some(stream),
+                peer,
+                username: username.to_owned(),
+                place: Some(place),
+                _in_line: in_line,
+                _gauge: Gauge::new(&self.metrics, |metrics| &metrics.waiting),
+                _fetched_or_gone: gone.clone().drop_guard(),
+            },
+        );
+        drop(waiting);
+        let (shared, allocation) = (Arc::clone(self), allocation.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = gone.cancelled() => return,
+                () = allocation.cancelled() => {}
+                () = shared.stop.cancelled() => {}
+                () = tokio::time::sleep(shared.config.bind_deadline) => {}
+            }
+            let too_late = lock(&shared.waiting).remove(&id);
+            if too_late.is_some() {
+                shared.metrics.unbound_total.up();
+            }
+        });
+        Some(id)
+    }
+
+    /// Takes the peer with this CONNECTION-ID, if `may` says so.
+    pub(crate) fn fetch(&self, id: u32, may: impl FnOnce(&Waiting) -> bool) -> Fetched {
+        let mut waiting = lock(&self.waiting);
+        match waiting.get(&id) {
+            None => Fetched::Unknown,
+            Some(known) if !may(known) => Fetched::NotYours,
+            Some(_) => waiting
+                .remove(&id)
+                .and_then(Waiting::take)
+                .map_or(Fetched::Unknown, |(stream, peer, place)| {
+                    Fetched::Yours(stream, peer, place)
+                }),
+        }
+    }
+
+    /// Lends a name; `None` when somebody has it.
+    pub(crate) fn lend_name(self: &Arc<Self>, name: &str) -> Option<NameLease> {
+        let mut names = lock(&self.names);
+        if names.contains_key(name) {
+            return None;
+        }
+        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        names.insert(name.to_owned(), sender);
+        Some(NameLease {
+            shared: Arc::clone(self),
+            name: name.to_owned(),
+            arrivals,
+        })
+    }
+
+    /// Where connections for `name` go.
+    pub(crate) fn holder(&self, name: &str) -> Option<mpsc::Sender<Arrival>> {
+        lock(&self.names).get(name).cloned()
+    }
+}
+
+/// What [`Shared::fetch`] found.
+pub(crate) enum Fetched {
+    Yours(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    NotYours,
+    Unknown,
+}
+
+/// An id that nobody could guess and nobody has (RFC 6062 section 6.2.1).
+fn unused(waiting: &HashMap<u32, Waiting>) -> Option<u32> {
+    for _ in 0..16 {
+        let mut id = [0; 4];
+        getrandom::fill(&mut id).ok()?;
+        let id = u32::from_ne_bytes(id);
+        if !waiting.contains_key(&id) {
+            return Some(id);
+        }
+    }
+    None
+}
+
+impl Waiting {
+    fn take(mut self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+        Some((self.stream.take()?, self.peer, self.place.take()?))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            sockets::reset_at_close(stream);
+        }
+    }
+}
+
+impl Drop for NameLease {
+    fn drop(&mut self) {
+        lock(&self.shared.names).remove(&self.name);
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        lock(&self.shared.lent).remove(&self.relayed);
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut strangers = lock(&self.shared.strangers);
+        if let Some(count) = strangers.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                strangers.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What one host has for itself: an IPv4 address or an IPv6 /64.
+fn site(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_its_own_addresses_a_relay_reaches_what_it_has_lent() {
+        let mut config = Config::new("realm");
+        config.relay = vec![RelayAddress {
+            bind: "0.0.0.0".parse().unwrap(),
+            public: "9.9.9.9".parse().unwrap(),
+        }];
+        let keeper = Keeper::new(&config).unwrap();
+        let shared = Arc::new(Shared::new(config, keeper, Vec::new()));
+        let may = |peer: &str| shared.may_connect(peer.parse().unwrap());
+        assert!(may("8.8.8.8:22"));
+        assert!(!may("9.9.9.9:50000"));
+        let lent = shared.lend("9.9.9.9:50000".parse().unwrap());
+        assert!(may("9.9.9.9:50000") && may("[::ffff:9.9.9.9]:50000"));
+        assert!(!may("9.9.9.9:22") && !may("[::ffff:9.9.9.9]:22") && !may("10.0.0.1:50000"));
+        drop(lent);
+        assert!(!may("9.9.9.9:50000"));
+    }
+}
