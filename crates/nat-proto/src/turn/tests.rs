@@ -602,19 +602,27 @@ fn a_dial_back_is_a_signed_binding_and_its_result_is_told() {
 #[test]
 fn a_server_that_leaves_dial_back_out_does_not_know_it() {
     let (now, server) = (start(), Server::new());
-    let (mut client, request) = asked_back(now, &server);
+    let (_, request) = asked_back(now, &server);
     let id = server.heard(&request, BINDING);
-    client.handle_input(
-        now,
-        &server.accept(&request, &[&XorMappedAddress::new(mapped(), id)]),
-    );
-    assert_eq!(
-        client.poll_event(),
-        Some(Event::DialledBack {
-            port: 2121,
-            dialled: None
-        })
-    );
+    let signed = server.accept(&request, &[&XorMappedAddress::new(mapped(), id)]);
+    let asked = Message::from_bytes(&request).unwrap();
+    let mut unsigned = Message::builder_success(&asked, MessageWriteVec::new());
+    unsigned
+        .add_attribute(&XorMappedAddress::new(mapped(), id))
+        .unwrap();
+    for answer in [signed, unsigned.finish()] {
+        // The same ids come again: the same request.
+        let (mut client, again) = asked_back(now, &server);
+        assert_eq!(again, request);
+        client.handle_input(now, &answer);
+        assert_eq!(
+            client.poll_event(),
+            Some(Event::DialledBack {
+                port: 2121,
+                dialled: None
+            })
+        );
+    }
 }
 
 #[test]
