@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::Serialize;
 
+use crate::dial_back::Unanswered;
 use crate::router::{Protocol, Refusal};
 
 /// An address to announce, and how it was come by.
@@ -126,6 +127,9 @@ pub enum Reason {
     /// The listening port is not shared with other sockets.
     #[error("the listening socket cannot share its port (SO_REUSEPORT)")]
     PortNotShared,
+    /// A relay dialled the endpoint from outside and nobody could connect.
+    #[error("nobody outside could connect to {0}: {1}")]
+    DialledBack(SocketAddr, Unanswered),
     /// The relay refused or could not be reached.
     #[error("{0}")]
     Relay(String),

@@ -4,6 +4,7 @@
 //! renewed, changes are noticed, and a [`Report`] says what every rung came to. [`Reach::passive_open`] tells one peer
 //! what to connect to, from what stands: the first rung that fits wins, and every refusal is kept with its reason.
 
+mod dial_back;
 mod endpoint;
 mod plan;
 mod prove;
@@ -18,12 +19,13 @@ pub mod survey;
 pub mod turn;
 mod want;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+pub use dial_back::Unanswered;
 pub use endpoint::{Endpoint, Reason, Unreachable, Via};
 pub use plan::Plan;
 pub use publication::{Listening, Publication};
@@ -51,6 +53,8 @@ struct Published {
     view: Arc<watch::Sender<NetView>>,
     /// Ports that a peer from outside has come to, told to those who keep them.
     came: Arc<Mutex<HashMap<u16, watch::Sender<bool>>>>,
+    /// Relays that were asked to dial back: what comes from there may be that.
+    relays: Arc<Mutex<HashSet<IpAddr>>>,
     /// Counts what changed.
     changes: Arc<watch::Sender<u64>>,
     /// What routers were asked for.
@@ -72,6 +76,7 @@ impl Reach {
             ports: Arc::default(),
             view: Arc::new(watch::Sender::new(NetView::default())),
             came: Arc::default(),
+            relays: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
             record: Arc::new(Record::new(plan.journal.clone())),
         };
@@ -140,10 +145,12 @@ impl Reach {
     }
 
     /// A control connection from `peer` has come to `control`: where only a router's port leads there, that proves it.
+    /// A relay that was asked to dial back is no peer: what it tells is judged by itself.
     pub fn peer_came(&self, control: SocketAddr, peer: IpAddr) {
         let public = |ip: IpAddr| survey::Class::of(ip).is_public();
         if public(peer)
             && !public(control.ip())
+            && !lock(&self.published.relays).contains(&peer)
             && let Some(came) = lock(&self.published.came).get(&control.port())
         {
             came.send_if_modified(|came| !std::mem::replace(came, true));

@@ -15,7 +15,7 @@ use crate::strategy::punched::Punched;
 use crate::strategy::relayed::{Relay, Relayed};
 use crate::stun::{Behaviour, Dependence};
 use crate::survey::{self, Class, Links};
-use crate::{Reach, Reason, Via, lock, prove, situation};
+use crate::{Reach, Reason, Via, dial_back, lock, prove, situation};
 
 /// How often a STUN server is asked again over the open line. It keeps the NAT's mapping (RFC 5382 asks for two hours,
 /// devices with less than a minute exist), and tells of a new address within this time.
@@ -250,6 +250,7 @@ impl Keeper {
         {
             self.punched.begin_behaviour();
         }
+        self.have_dialled(&mut rungs).await;
         let situation = situation::tell(&view, &rungs);
         self.reach.published.view.send_replace(view.clone());
         self.report.send_replace(Report {
@@ -264,6 +265,19 @@ impl Keeper {
             self.vouch();
         }
         self.tell();
+    }
+
+    /// Has a relay of ours try from outside what cannot be proved from here.
+    async fn have_dialled(&self, rungs: &mut [Rung]) {
+        let Some(allocation) = self.relayed.ours() else {
+            return;
+        };
+        let hosts = [allocation.server(), allocation.relayed()].map(|relay| relay.ip().to_canonical());
+        lock(&self.reach.published.relays).extend(hosts);
+        let verdicts = dial_back::ask(allocation, rungs).await;
+        dial_back::judge(rungs, &verdicts, |endpoint| {
+            self.punched.has_opened(endpoint, &hosts)
+        });
     }
 
     /// The private routers on the way to a STUN server.

@@ -20,7 +20,7 @@ pub enum Situation {
     PortKeepingNat,
     /// A NAT that keeps our port and lets everybody in, as far as UDP shows.
     FullConeNat,
-    /// A NAT that keeps our port and lets in only whom we have sent to, as far as UDP shows.
+    /// A NAT that keeps our port and lets in only whom we have sent to, as far as UDP or a dial-back shows.
     RestrictedNat,
     /// The router does not turn connections to its public address back in.
     NoHairpin,
@@ -117,6 +117,8 @@ pub(crate) fn tell(view: &NetView, rungs: &[Rung]) -> Vec<Situation> {
             }
             if refused(Via::Punched, |r| matches!(r, Reason::Symmetric(..))) {
                 told.push(Situation::SymmetricNat);
+            } else if refused(Via::Punched, |r| matches!(r, Reason::DialledBack(..))) {
+                told.push(Situation::RestrictedNat);
             } else if stands(Via::Punched, true) {
                 told.push(match view.filtering {
                     None => Situation::PortKeepingNat,

@@ -8,6 +8,9 @@ use super::*;
 const HOME: &str = "192.168.1.5";
 const PUBLIC: &str = "203.0.113.7";
 const STRANGER: &str = "198.51.100.9";
+/// Addresses that are no documentation's, which count as not public.
+const RELAY: &str = "1.2.3.4";
+const OUTSIDER: &str = "5.6.7.8";
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -473,4 +476,17 @@ fn the_best_rung_is_verified_before_unproven_and_ipv4_before_ipv6() {
         ]),
         Some("ftp://192.0.2.5:21".into())
     );
+}
+
+#[test]
+fn a_relay_that_dials_back_is_not_the_peer_that_proves_a_forward() {
+    let reach = Reach::default();
+    let came = watch::Sender::new(false);
+    lock(&reach.published.came).insert(21, came.clone());
+    lock(&reach.published.relays).insert(ip(RELAY));
+    let control = SocketAddr::new(ip(HOME), 21);
+    reach.peer_came(control, ip(RELAY));
+    assert!(!*came.borrow());
+    reach.peer_came(control, ip(OUTSIDER));
+    assert!(*came.borrow());
 }

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pasarela_nat_proto::extension::Dialled;
 use pasarela_nat_proto::turn as protocol;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -64,6 +65,7 @@ pub enum TurnError {
 /// in over it (RFC 6062 section 5.5), so it is kept until those are done.
 #[derive(Debug)]
 pub struct Allocation {
+    server: SocketAddr,
     relayed: SocketAddr,
     mapped: SocketAddr,
     extra: Vec<(u16, Vec<u8>)>,
@@ -76,6 +78,7 @@ pub struct Allocation {
 enum Order {
     Permit(IpAddr, oneshot::Sender<Result<(), ProtocolError>>),
     Forbid(IpAddr),
+    DialBack(u16, oneshot::Sender<Result<Option<Dialled>, ProtocolError>>),
 }
 
 impl Allocation {
@@ -97,6 +100,7 @@ impl Allocation {
         let (end, ended) = watch::channel(None);
         tokio::spawn(control.run(ordered, incoming, end));
         let control::Allocated {
+            server: address,
             relayed,
             mapped,
             extra,
@@ -104,6 +108,7 @@ impl Allocation {
         tracing::info!(%server, %relayed, %mapped, "allocation at a TURN server");
         Ok((
             Self {
+                server: address,
                 relayed,
                 mapped,
                 extra,
@@ -112,6 +117,12 @@ impl Allocation {
             },
             arrived,
         ))
+    }
+
+    /// The server's address, of those that its name has.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.server
     }
 
     /// Where peers connect to.
@@ -137,13 +148,27 @@ impl Allocation {
     /// # Errors
     /// [`TurnError::Protocol`] when the server refused; otherwise why there is no allocation any more.
     pub async fn permit(&self, ip: IpAddr) -> Result<(), TurnError> {
-        let (answer, answered) = oneshot::channel();
-        if self
-            .orders
-            .send(Order::Permit(ip.to_canonical(), answer))
+        self.order(|answer| Order::Permit(ip.to_canonical(), answer))
             .await
-            .is_err()
-        {
+    }
+
+    /// Has the server connect to [`Allocation::mapped`], at this port; `None` where it does not offer that. Takes 6 s
+    /// at most.
+    ///
+    /// # Errors
+    /// [`TurnError::Protocol`] when the server refused or did not answer; otherwise why there is no allocation any
+    /// more.
+    pub async fn dial_back(&self, port: u16) -> Result<Option<Dialled>, TurnError> {
+        self.order(|answer| Order::DialBack(port, answer)).await
+    }
+
+    /// Has the task do something and waits for its word.
+    async fn order<T>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, ProtocolError>>) -> Order,
+    ) -> Result<T, TurnError> {
+        let (answer, answered) = oneshot::channel();
+        if self.orders.send(order(answer)).await.is_err() {
             return Err(self.ended().await);
         }
         match answered.await {

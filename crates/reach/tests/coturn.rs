@@ -212,6 +212,17 @@ async fn peers_connections_come_with_their_first_byte() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_not_ours_knows_no_dial_back_and_is_kept() {
+    let Some(coturn) = Coturn::start(&["--server-relay"]).await else {
+        return;
+    };
+    let (allocation, mut incoming) = open(&coturn.plain()).await;
+    let dialled = allocation.dial_back(2121).await;
+    assert!(matches!(dialled, Ok(None)), "{dialled:?}");
+    converse(&allocation, &mut incoming).await;
+}
+
+#[tokio::test]
 async fn peers_connections_come_over_tls() {
     let Some(coturn) = Coturn::start(&["--server-relay"]).await else {
         return;

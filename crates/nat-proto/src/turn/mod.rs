@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use stun_types::attribute::XorMappedAddress;
+use stun_types::attribute::{AttributeStaticType as _, XorMappedAddress};
 use stun_types::message::{Message, MessageClass, MessageWrite as _, MessageWriteVec};
 use turn_types::attribute::{ConnectionId, Lifetime, XorPeerAddress, XorRelayedAddress};
 use turn_types::message::CONNECTION_ATTEMPT;
@@ -21,6 +21,7 @@ pub use bind::Bind;
 use request::{Exchange, Reply, Request};
 
 use crate::authentication::{Authentication, Credentials};
+use crate::extension::{DialBack, Dialled};
 use crate::frame::{FrameError, Frames};
 use crate::message::{self, Refusal};
 use crate::transaction::TransactionIds;
@@ -30,6 +31,10 @@ const PERMISSION_RENEWAL: Duration = Duration::from_secs(240);
 /// The most addresses that are permitted, and the most Connects under way, at a time.
 pub const MAX_PERMISSIONS: usize = 1024;
 const MAX_CONNECTS: usize = 64;
+/// The most dial-backs under way.
+const MAX_DIAL_BACKS: usize = 8;
+/// How long the answer to a dial-back may take: the server tries for 3 s.
+const DIAL_BACK: Duration = Duration::from_secs(6);
 /// A server that grants less is asked again no faster than that.
 const LEAST_RENEWAL: Duration = Duration::from_secs(5);
 /// Bytes of extra attributes in an Allocate; with all others they stay below a message's bound.
@@ -79,6 +84,15 @@ pub enum Event {
     },
     /// [`Client::connect`] did not.
     NotConnected(SocketAddr, Error),
+    /// [`Client::dial_back`] was answered.
+    DialledBack {
+        /// The port that was to be dialled.
+        port: u16,
+        /// What came of it; `None` where the server does not know dial-backs.
+        dialled: Option<Dialled>,
+    },
+    /// The server did not dial back.
+    NotDialledBack(u16, Error),
     /// There is no allocation, or no longer one. Nothing else comes.
     Failed(Error),
     /// The server took the allocation back, as [`Client::close`] asked. Nothing else comes.
@@ -245,6 +259,28 @@ impl Client {
         Ok(())
     }
 
+    /// Has the server connect to the address that it sees us at, at this port ([`DialBack`]). Which address that is, is
+    /// told by [`Event::Allocated`].
+    ///
+    /// # Errors
+    /// [`Error::NoAllocation`]; [`Error::TooMany`]; [`Error::Unwritable`] for port 0.
+    pub fn dial_back(&mut self, now: Instant, port: u16) -> Result<(), Error> {
+        self.with_allocation()?;
+        if port == 0 {
+            return Err(Error::Unwritable);
+        }
+        let under_way = self
+            .exchanges
+            .iter()
+            .filter(|it| matches!(it.request, Request::DialBack(_)))
+            .count();
+        if under_way >= MAX_DIAL_BACKS {
+            return Err(Error::TooMany);
+        }
+        self.ask(now, Request::DialBack(port));
+        Ok(())
+    }
+
     /// Begins to fetch a connection: the dialogue on a second connection to the same server.
     #[must_use]
     pub fn bind(&self, now: Instant, connection_id: u32, ids: Box<dyn TransactionIds>) -> Bind {
@@ -289,6 +325,14 @@ impl Client {
     pub fn handle_timeout(&mut self, now: Instant) {
         for exchange in &mut self.exchanges {
             exchange.transaction.handle_timeout(now);
+        }
+        // A server that passes over what it does not know is still there.
+        let is_unanswered = |exchange: &mut Exchange<Request>| {
+            matches!(exchange.request, Request::DialBack(_)) && exchange.transaction.has_expired()
+        };
+        let unanswered: Vec<_> = self.exchanges.extract_if(.., is_unanswered).collect();
+        for exchange in unanswered {
+            self.handle_no(exchange.request, Error::Silent);
         }
         // Nothing is lost on the way over TCP: no answer means that nobody is there any more.
         if self
@@ -413,6 +457,13 @@ impl Client {
             Reply::Again => {
                 self.begin(now, exchange.request, exchange.challenges + 1);
             }
+            // coturn does not sign its answer to a Binding. It says nothing that would have to be believed.
+            Reply::No(Error::BadIntegrity)
+                if matches!(exchange.request, Request::DialBack(_))
+                    && !message.has_attribute(DialBack::TYPE) =>
+            {
+                self.handle_yes(now, exchange.request, message);
+            }
             Reply::No(error) => self.handle_no(exchange.request, error),
             Reply::Yes => self.handle_yes(now, exchange.request, message),
         }
@@ -461,6 +512,17 @@ impl Client {
                 },
                 Err(_) => Event::NotConnected(peer, Error::Malformed),
             }),
+            Request::DialBack(port) => self.events.push_back(if message.has_attribute(DialBack::TYPE) {
+                match message.attribute::<DialBack>() {
+                    Ok(back) if back.port == port && back.result != Dialled::NotYet => Event::DialledBack {
+                        port,
+                        dialled: Some(back.result),
+                    },
+                    _ => Event::NotDialledBack(port, Error::Malformed),
+                }
+            } else {
+                Event::DialledBack { port, dialled: None }
+            }),
         }
     }
 
@@ -477,6 +539,7 @@ impl Client {
                 }
             }
             Request::Connect(peer) => self.events.push_back(Event::NotConnected(peer, error)),
+            Request::DialBack(port) => self.events.push_back(Event::NotDialledBack(port, error)),
         }
     }
 
@@ -497,6 +560,10 @@ impl Client {
 
     fn begin(&mut self, now: Instant, request: Request, challenges: u8) {
         let id = self.ids.next_id();
+        let patience = match request {
+            Request::DialBack(_) => DIAL_BACK,
+            _ => self.patience,
+        };
         let written = request.write(id, self.lifetime, &self.extra, &self.authentication);
         match written {
             Ok(bytes) => self.exchanges.push(Exchange::new(
@@ -504,7 +571,7 @@ impl Client {
                 request,
                 id,
                 bytes,
-                self.patience,
+                patience,
                 self.authentication.is_challenged(),
                 challenges,
             )),

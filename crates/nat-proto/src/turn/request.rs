@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stun_types::attribute::{AttributeType, RawAttribute};
-use stun_types::message::{Message, MessageClass, MessageWriteExt as _, Method, StunWriteError};
+use stun_types::message::{BINDING, Message, MessageClass, MessageWriteExt as _, Method, StunWriteError};
 use turn_types::attribute::{ConnectionId, Lifetime, RequestedTransport, XorPeerAddress};
 use turn_types::message::{ALLOCATE, CONNECT, CONNECTION_BIND, CREATE_PERMISSION, REFRESH};
 
 use super::Error;
 use crate::authentication::Authentication;
+use crate::extension::{DialBack, Dialled};
 use crate::message::{self, Refusal};
 use crate::transaction::{Schedule, Transaction, TransactionId};
 
@@ -24,9 +25,16 @@ const MAX_CHALLENGES: u8 = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Request {
     Allocate,
-    Refresh { lifetime: Duration },
-    Permit { ip: IpAddr, is_renewal: bool },
+    Refresh {
+        lifetime: Duration,
+    },
+    Permit {
+        ip: IpAddr,
+        is_renewal: bool,
+    },
     Connect(SocketAddr),
+    /// Ours, not TURN's: [`DialBack`].
+    DialBack(u16),
 }
 
 /// What is asked: its method on the wire.
@@ -45,6 +53,7 @@ impl Asks for Request {
             Self::Refresh { .. } => REFRESH,
             Self::Permit { .. } => CREATE_PERMISSION,
             Self::Connect(_) => CONNECT,
+            Self::DialBack(_) => BINDING,
         }
     }
 }
@@ -90,6 +99,10 @@ impl Request {
                 request.add_attribute(&XorPeerAddress::new(SocketAddr::new(ip, 0), id))?;
             }
             Self::Connect(peer) => request.add_attribute(&XorPeerAddress::new(peer, id))?,
+            Self::DialBack(port) => request.add_attribute(&DialBack {
+                port,
+                result: Dialled::NotYet,
+            })?,
         }
         authentication.finish(request)
     }

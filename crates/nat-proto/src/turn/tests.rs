@@ -7,7 +7,7 @@ use stun_types::attribute::{
     RawAttribute, Realm, Username, XorMappedAddress,
 };
 use stun_types::message::{
-    IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageIntegrityCredentials, MessageType,
+    BINDING, IntegrityAlgorithm, LongTermKeyCredentials, Message, MessageIntegrityCredentials, MessageType,
     MessageWrite, MessageWriteExt as _, TransactionId,
 };
 use stun_types::prelude::AttributeWrite;
@@ -561,4 +561,143 @@ fn another_protocol_fails_the_client() {
         Some(Event::Failed(Error::Frame(FrameError::NotStun)))
     ));
     assert_eq!(client.poll_transmit(), None);
+}
+
+/// A client that has asked for a dial-back to port 2121, and what it sent.
+fn asked_back(now: Instant, server: &Server) -> (Client, Bytes) {
+    let mut client = allocated(now, server, 600);
+    client.dial_back(now, 2121).unwrap();
+    let request = sent(&mut client);
+    (client, request)
+}
+
+fn back(port: u16, result: Dialled) -> DialBack {
+    DialBack { port, result }
+}
+
+#[test]
+fn a_dial_back_is_a_signed_binding_and_its_result_is_told() {
+    let (now, server) = (start(), Server::new());
+    for result in [
+        Dialled::Connected,
+        Dialled::Refused,
+        Dialled::TimedOut,
+        Dialled::Unreachable,
+    ] {
+        let (mut client, request) = asked_back(now, &server);
+        server.heard(&request, BINDING);
+        let asked: DialBack = Message::from_bytes(&request).unwrap().attribute().unwrap();
+        assert_eq!(asked, back(2121, Dialled::NotYet));
+        client.handle_input(now, &server.accept(&request, &[&back(2121, result)]));
+        assert_eq!(
+            client.poll_event(),
+            Some(Event::DialledBack {
+                port: 2121,
+                dialled: Some(result)
+            })
+        );
+    }
+}
+
+#[test]
+fn a_server_that_leaves_dial_back_out_does_not_know_it() {
+    let (now, server) = (start(), Server::new());
+    let (_, request) = asked_back(now, &server);
+    let id = server.heard(&request, BINDING);
+    let signed = server.accept(&request, &[&XorMappedAddress::new(mapped(), id)]);
+    let asked = Message::from_bytes(&request).unwrap();
+    let mut unsigned = Message::builder_success(&asked, MessageWriteVec::new());
+    unsigned
+        .add_attribute(&XorMappedAddress::new(mapped(), id))
+        .unwrap();
+    for answer in [signed, unsigned.finish()] {
+        // The same ids come again: the same request.
+        let (mut client, again) = asked_back(now, &server);
+        assert_eq!(again, request);
+        client.handle_input(now, &answer);
+        assert_eq!(
+            client.poll_event(),
+            Some(Event::DialledBack {
+                port: 2121,
+                dialled: None
+            })
+        );
+    }
+}
+
+#[test]
+fn a_dial_back_that_says_nothing_about_the_port_is_none() {
+    let (now, server) = (start(), Server::new());
+    for answered in [back(2122, Dialled::Connected), back(2121, Dialled::NotYet)] {
+        let (mut client, request) = asked_back(now, &server);
+        client.handle_input(now, &server.accept(&request, &[&answered]));
+        assert_eq!(
+            client.poll_event(),
+            Some(Event::NotDialledBack(2121, Error::Malformed))
+        );
+    }
+    let (mut client, request) = asked_back(now, &server);
+    let forger = Server {
+        password: "guess",
+        ..Server::new()
+    };
+    client.handle_input(now, &forger.accept(&request, &[&back(2121, Dialled::Connected)]));
+    assert_eq!(
+        client.poll_event(),
+        Some(Event::NotDialledBack(2121, Error::BadIntegrity))
+    );
+}
+
+#[test]
+fn a_dial_back_that_is_refused_or_passed_over_leaves_the_allocation() {
+    let (now, server) = (start(), Server::new());
+    let (mut client, request) = asked_back(now, &server);
+    client.handle_input(now, &server.refuse(&request, 403));
+    assert_eq!(
+        client.poll_event(),
+        Some(Event::NotDialledBack(2121, refused(403)))
+    );
+
+    client.dial_back(now, 2121).unwrap();
+    sent(&mut client);
+    let later = now + DIAL_BACK;
+    assert_eq!(client.poll_timeout(), Some(later));
+    client.handle_timeout(later);
+    assert_eq!(
+        client.poll_event(),
+        Some(Event::NotDialledBack(2121, Error::Silent))
+    );
+    assert_eq!(client.poll_event(), None);
+    assert_eq!(client.permit(later, peer().ip()), Ok(()));
+}
+
+#[test]
+fn a_dial_back_is_asked_again_with_a_fresh_nonce() {
+    let (now, mut server) = (start(), Server::new());
+    let (mut client, stale) = asked_back(now, &server);
+    server.nonce = "nonce-2";
+    client.handle_input(now, &server.refuse(&stale, 438));
+    let fresh = sent(&mut client);
+    server.heard(&fresh, BINDING);
+    client.handle_input(now, &server.accept(&fresh, &[&back(2121, Dialled::Refused)]));
+    assert!(matches!(
+        client.poll_event(),
+        Some(Event::DialledBack {
+            dialled: Some(Dialled::Refused),
+            ..
+        })
+    ));
+}
+
+#[test]
+fn dial_backs_are_bounded_and_need_an_allocation_and_a_port() {
+    let (now, server) = (start(), Server::new());
+    let mut client = Client::new(now, profile(), counted());
+    assert_eq!(client.dial_back(now, 21), Err(Error::NoAllocation));
+    let mut client = allocated(now, &server, 600);
+    assert_eq!(client.dial_back(now, 0), Err(Error::Unwritable));
+    for _ in 0..MAX_DIAL_BACKS {
+        client.dial_back(now, 21).unwrap();
+    }
+    assert_eq!(client.dial_back(now, 21), Err(Error::TooMany));
 }

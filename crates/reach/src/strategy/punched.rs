@@ -151,6 +151,16 @@ impl Punched {
         true
     }
 
+    /// Whether we keep this endpoint open towards one of `hosts`: where the NAT lets in those whom we have sent to, it
+    /// lets these in and nobody else.
+    pub(crate) fn has_opened(&self, endpoint: SocketAddr, hosts: &[IpAddr]) -> bool {
+        self.shares_port
+            && self
+                .sights
+                .iter()
+                .any(|sight| sight.seen == endpoint && hosts.contains(&sight.server.ip().to_canonical()))
+    }
+
     /// Whether a server that was named has not answered.
     pub(crate) fn misses_any(&self) -> bool {
         !self.silent.is_empty()

@@ -36,6 +36,7 @@ pub struct Relay {
 #[derive(Debug)]
 struct Held {
     allocation: Allocation,
+    is_ours: bool,
     how: String,
     took: Duration,
     pump: tokio::task::JoinHandle<()>,
@@ -66,7 +67,11 @@ impl Relayed {
         for server in &self.servers {
             let start = Instant::now();
             match open(server, port).await {
-                Ok((allocation, mut incoming)) => {
+                Ok(Opened {
+                    allocation,
+                    mut incoming,
+                    is_ours,
+                }) => {
                     let (arrivals, dialled) = (self.arrivals.clone(), allocation.relayed());
                     let pump = tokio::spawn(async move {
                         while let Some(incoming) = incoming.recv().await {
@@ -77,6 +82,7 @@ impl Relayed {
                     });
                     self.held = Some(Held {
                         allocation,
+                        is_ours,
                         how: server.to_string(),
                         took: start.elapsed(),
                         pump,
@@ -110,6 +116,12 @@ impl Relayed {
         self.held.is_none() && !self.servers.is_empty()
     }
 
+    /// The allocation at a relay of ours, which may know how to dial back.
+    pub(crate) fn ours(&self) -> Option<&Allocation> {
+        let held = self.held.as_ref().filter(|held| held.is_ours);
+        held.map(|held| &held.allocation)
+    }
+
     /// Gives it back.
     pub(crate) fn give_back(&mut self) {
         self.held = None;
@@ -140,10 +152,18 @@ impl Relayed {
     }
 }
 
+/// An allocation and what comes in over it.
+struct Opened {
+    allocation: Allocation,
+    incoming: mpsc::Receiver<Incoming>,
+    /// It has granted ANY-PEER, which only our relay knows.
+    is_ours: bool,
+}
+
 /// An allocation that strangers can connect to, at `port` where the relay lends it. A relay of ours says whether it lets
 /// everybody in. Other servers let in only whom we permit, unless their operator says otherwise, and say nothing of
 /// it; a connection of our own, which nobody permitted, tells.
-async fn open(server: &TurnServer, port: u16) -> Result<(Allocation, mpsc::Receiver<Incoming>), Reason> {
+async fn open(server: &TurnServer, port: u16) -> Result<Opened, Reason> {
     let any_peer = raw(&AnyPeer);
     let lent = LendPort::new(&(port..=port)).map(|port| raw(&port));
     let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain([any_peer.clone()])).await
@@ -157,12 +177,20 @@ async fn open(server: &TurnServer, port: u16) -> Result<(Allocation, mpsc::Recei
     }
     .map_err(|error| Reason::Relay(error.to_string()))?;
     if allocation.extra().iter().any(|(kind, _)| *kind == any_peer.0) {
-        return Ok((allocation, incoming));
+        return Ok(Opened {
+            allocation,
+            incoming,
+            is_ours: true,
+        });
     }
     let dialled = timeout(PATIENCE, TcpStream::connect(allocation.relayed())).await;
     let dialled = dialled.ok().and_then(Result::ok);
     match (dialled, timeout(PATIENCE / 2, incoming.recv()).await) {
-        (Some(_), Ok(Some(_))) => Ok((allocation, incoming)),
+        (Some(_), Ok(Some(_))) => Ok(Opened {
+            allocation,
+            incoming,
+            is_ours: false,
+        }),
         _ => Err(Reason::Relay(format!(
             "its address {} lets nobody connect who has no permission",
             allocation.relayed()

@@ -1,12 +1,14 @@
 //! The task of one allocation: the control connection, and a short task for each peer's connection that is fetched.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pasarela_nat_proto::Credentials;
+use pasarela_nat_proto::extension::Dialled;
 use pasarela_nat_proto::frame::MAX_MESSAGE;
 use pasarela_nat_proto::transaction::TransactionId;
 use pasarela_nat_proto::turn::{Attempt, Bind, Client, Event, Profile};
@@ -47,6 +49,7 @@ pub(super) struct Control {
 
 /// What an answer to Allocate said.
 pub(super) struct Allocated {
+    pub(super) server: SocketAddr,
     pub(super) relayed: SocketAddr,
     pub(super) mapped: SocketAddr,
     pub(super) extra: Vec<(u16, Vec<u8>)>,
@@ -62,8 +65,8 @@ struct Target {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
-/// Who waits for the server's word on an address.
-type Waiting = HashMap<IpAddr, Vec<oneshot::Sender<Result<(), ProtocolError>>>>;
+/// Who waits for the server's word on something.
+type Waiting<K, T> = HashMap<K, Vec<oneshot::Sender<Result<T, ProtocolError>>>>;
 
 impl Control {
     /// Connects and allocates. The caller bounds the time.
@@ -109,8 +112,8 @@ impl Control {
         patience: Duration,
     ) -> Result<(Self, Allocated), TurnError> {
         let stream: Box<dyn Stream> = match target.protect(tcp).await? {
-            Dialled::Plain(tcp) => Box::new(tcp),
-            Dialled::Protected(tls) => tls,
+            Leg::Plain(tcp) => Box::new(tcp),
+            Leg::Protected(tls) => tls,
         };
         let profile = Profile {
             credentials: Credentials {
@@ -141,9 +144,11 @@ impl Control {
                     extra,
                     ..
                 }) => {
+                    let server = control.target.address;
                     return Ok((
                         control,
                         Allocated {
+                            server,
                             relayed,
                             mapped,
                             extra,
@@ -179,7 +184,8 @@ impl Control {
         mut orders: mpsc::Receiver<Order>,
         incoming: mpsc::Sender<Incoming>,
     ) -> Result<(), TurnError> {
-        let mut waiting = Waiting::new();
+        let mut waiting: Waiting<IpAddr, ()> = HashMap::new();
+        let mut dialling: Waiting<u16, Option<Dialled>> = HashMap::new();
         let mut fetches = JoinSet::new();
         loop {
             self.send().await?;
@@ -191,6 +197,8 @@ impl Control {
                         answer(&mut waiting, ip, &Err(error));
                     }
                     Event::Attempt(attempt) => self.fetch(&mut fetches, attempt, &incoming),
+                    Event::DialledBack { port, dialled } => answer(&mut dialling, port, &Ok(dialled)),
+                    Event::NotDialledBack(port, error) => answer(&mut dialling, port, &Err(error)),
                     Event::Failed(error) => return Err(error.into()),
                     Event::Allocated { .. } | Event::Closed => {}
                     // Nobody asked for one.
@@ -211,6 +219,16 @@ impl Control {
                     Some(Order::Forbid(ip)) => {
                         self.client.forbid(ip);
                         answer(&mut waiting, ip, &Err(ProtocolError::Withdrawn));
+                    }
+                    // The same question that is under way has the same answer.
+                    Some(Order::DialBack(port, answered)) if dialling.contains_key(&port) => {
+                        dialling.entry(port).or_default().push(answered);
+                    }
+                    Some(Order::DialBack(port, answered)) => {
+                        match self.client.dial_back(Instant::now().into_std(), port) {
+                            Ok(()) => dialling.entry(port).or_default().push(answered),
+                            Err(error) => drop(answered.send(Err(error))),
+                        }
                     }
                     None => return Ok(()),
                 },
@@ -305,7 +323,7 @@ impl Control {
     }
 }
 
-enum Dialled {
+enum Leg {
     Plain(TcpStream),
     Protected(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
@@ -325,25 +343,25 @@ impl Target {
         Ok(tcp)
     }
 
-    async fn protect(&self, tcp: TcpStream) -> Result<Dialled, TurnError> {
+    async fn protect(&self, tcp: TcpStream) -> Result<Leg, TurnError> {
         let Some((config, name)) = &self.tls else {
-            return Ok(Dialled::Plain(tcp));
+            return Ok(Leg::Plain(tcp));
         };
         let connector = TlsConnector::from(config.clone());
         let protected = connector.connect(name.clone(), tcp).await;
         protected
-            .map(|tls| Dialled::Protected(Box::new(tls)))
+            .map(|tls| Leg::Protected(Box::new(tls)))
             .map_err(|error| TurnError::Tls(Arc::new(error)))
     }
 
     /// A second connection to the server, which becomes the peer's. The caller bounds the time.
     async fn fetch(&self, mut bind: Bind) -> Result<TcpStream, TurnError> {
         match self.protect(self.dial().await?).await? {
-            Dialled::Plain(mut tcp) => {
+            Leg::Plain(mut tcp) => {
                 claim(&mut tcp, &mut bind).await?;
                 Ok(tcp)
             }
-            Dialled::Protected(mut tls) => {
+            Leg::Protected(mut tls) => {
                 claim(&mut *tls, &mut bind).await?;
                 bridge::bridged(*tls).await.map_err(lost)
             }
@@ -371,8 +389,8 @@ async fn claim(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bind: &mut Bi
     }
 }
 
-fn answer(waiting: &mut Waiting, ip: IpAddr, outcome: &Result<(), ProtocolError>) {
-    for waiter in waiting.remove(&ip).into_iter().flatten() {
+fn answer<K: Hash + Eq, T: Clone>(waiting: &mut Waiting<K, T>, what: K, outcome: &Result<T, ProtocolError>) {
+    for waiter in waiting.remove(&what).into_iter().flatten() {
         // It may have gone.
         let _ = waiter.send(outcome.clone());
     }

@@ -192,6 +192,8 @@ mod tests {
         let named = |host: &str, port| (host.to_owned(), port, String::new(), String::new());
         assert_eq!(parts("turn:relay.example"), named("relay.example", 3478));
         assert_eq!(parts("TURN:192.0.2.1:443?transport=tcp"), named("192.0.2.1", 443));
+        // As many write other URLs.
+        assert_eq!(parts("turn://relay.example"), named("relay.example", 3478));
         assert_eq!(parts("turn:[2001:db8::1]"), named("2001:db8::1", 3478));
         assert_eq!(parts("turn:[2001:db8::1]:99"), named("2001:db8::1", 99));
     }

@@ -44,7 +44,10 @@ async fn bytes_that_come_with_the_answer_to_a_bind_are_the_peers() {
     let (claimed, ()) = tokio::join!(claim(&mut ours, &mut bind), serve);
     claimed.unwrap();
     let mut first = [0; 11];
-    ours.read_exact(&mut first).await.unwrap();
+    timeout(PATIENCE, ours.read_exact(&mut first))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(&first, b"USER anna\r\n");
 }
 
