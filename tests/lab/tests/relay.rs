@@ -104,7 +104,8 @@ fn eight_sessions_of_one_client_share_the_lent_port() {
     const TRANSFERS: u64 = 10;
     let Some(lab) = lab("cgnat2") else { return };
     let site = Site::start_with(lab, Help::RelayAlone).unwrap();
-    let size = |session: u64, transfer: u64| 1000 + usize::try_from(session * 7919 + transfer * 104_729).unwrap();
+    let size =
+        |session: u64, transfer: u64| 1000 + usize::try_from(session * 7919 + transfer * 104_729).unwrap();
     for session in 0..SESSIONS {
         for transfer in 0..TRANSFERS / 2 {
             let name = format!("{session}/down-{transfer}");
