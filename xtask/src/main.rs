@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask test [--fast]`, `cargo xtask lab [TOPOLOGY…]` and `cargo xtask deny`.
+//! Development tasks: `cargo xtask test [--fast]`, `cargo xtask lab [--relay] [TOPOLOGY…]` and `cargo xtask deny`.
 
 mod packages;
 mod steps;
@@ -14,7 +14,7 @@ usage: cargo xtask TASK
                 lints, unit tests, conformance tests, every client against the built server, and that behind
                 routers, NATs and firewalls (network namespaces: root, or sudo that asks no password)
   test --fast   the same without the clients: installs nothing, skips interop and lab
-  lab [TOPOLOGY…]
+  lab [--relay] [TOPOLOGY…]
                 the reachability matrix, network topology by client, printed; `lab --help` lists the topologies
   deny          licences, bans and sources of dependencies, with cargo-deny";
 

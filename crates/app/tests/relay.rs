@@ -25,11 +25,25 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
     let init = ["relay", "init", "--config", path, "--public-address", "127.0.0.1"];
     let made = pasarela(&init).output().unwrap();
     assert!(made.status.success(), "{made:?}");
-    let line = String::from_utf8(made.stdout).unwrap();
-    let password = line
-        .strip_prefix("turn://server:")
-        .and_then(|rest| rest.strip_suffix("@127.0.0.1:3478?transport=tcp\n"))
+    let said = String::from_utf8(made.stdout).unwrap();
+    let password = said
+        .lines()
+        .find_map(|line| line.strip_prefix("relay = [\"turn:server:"))
+        .and_then(|rest| rest.strip_suffix("@127.0.0.1:3478\"]"))
         .unwrap();
+    // What it says is a configuration of the server's as it stands, and its last line the flag.
+    let server = dir.path().join("pasarela.toml");
+    std::fs::write(&server, &said).unwrap();
+    let server = ["config", "show", "--config", server.to_str().unwrap()];
+    let shown = pasarela(&server).arg(dir.path()).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("reach.relay = [\"***\"]") && !shown.contains(password),
+        "{shown}"
+    );
+    assert!(said.ends_with(&format!(
+        "# pasarela serve DIR --relay turn:server:{password}@127.0.0.1:3478\n"
+    )));
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains(&format!("password = \"{password}\"")));
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);

@@ -136,8 +136,12 @@ fn announces_algorithms(nonce: &str) -> bool {
         .is_some_and(|first| matches!(first, b'g'..=b'z' | b'0'..=b'9' | b'+' | b'/'))
 }
 
-/// Adds MESSAGE-INTEGRITY. stun-types can do that by itself, but writes the key into a span at trace level.
-fn signed(
+/// Adds MESSAGE-INTEGRITY to a whole message. stun-types can do that by itself, but writes the key into a span at trace
+/// level.
+///
+/// # Errors
+/// When the message is too long for it, or shorter than a header.
+pub fn signed(
     mut message: Vec<u8>,
     key: &IntegrityKey,
     algorithm: IntegrityAlgorithm,
@@ -146,6 +150,12 @@ fn signed(
         IntegrityAlgorithm::Sha1 => (MessageIntegrity::TYPE, 20_u16),
         IntegrityAlgorithm::Sha256 => (MessageIntegritySha256::TYPE, 32_u16),
     };
+    if message.len() < MessageHeader::LENGTH {
+        return Err(StunWriteError::TooSmall {
+            expected: MessageHeader::LENGTH,
+            actual: message.len(),
+        });
+    }
     // What is signed ends before this attribute, and says a length that ends behind it (RFC 8489 section 14.5).
     let length = message.len() - MessageHeader::LENGTH + 4 + usize::from(size);
     let length = u16::try_from(length).map_err(|_| StunWriteError::TooLarge {

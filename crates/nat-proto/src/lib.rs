@@ -15,5 +15,5 @@ pub mod turn;
 #[cfg(test)]
 mod tests;
 
-pub use authentication::Credentials;
+pub use authentication::{Credentials, signed};
 pub use message::Refusal;

@@ -170,18 +170,21 @@ impl Reach {
     /// [`Unreachable`] with the reason of every rung.
     pub async fn passive_open(&self, want: &Want) -> Result<Endpoint, Unreachable> {
         let want = want.canonical();
-        if let Some(dialled) = want.dialled
-            && want.port == want.control.port()
-        {
+        if let Some(dialled) = want.dialled {
             // Through a relay: control and data go by the same address.
             let via = Via::Relayed;
-            return match strategy::announceable(dialled.ip(), &want) {
-                Ok(_) => Ok(Endpoint {
-                    announce: dialled,
-                    via,
-                }),
-                Err(reason) => Err(Unreachable(vec![(via, reason)])),
+            let lent = if want.port == want.control.port() {
+                Some(dialled)
+            } else {
+                self.lent(want.port).filter(|lent| lent.ip() == dialled.ip())
             };
+            return lent
+                .ok_or(Reason::NothingStands)
+                .and_then(|announce| {
+                    strategy::announceable(announce.ip(), &want)?;
+                    Ok(Endpoint { announce, via })
+                })
+                .map_err(|reason| Unreachable(vec![(via, reason)]));
         }
         let view = self.published.view.borrow().clone();
         let mut refusals = Vec::new();
@@ -199,6 +202,14 @@ impl Reach {
             }
         }
         Err(Unreachable(refusals))
+    }
+
+    /// What a relay lends for a listening port.
+    fn lent(&self, port: u16) -> Option<SocketAddr> {
+        let ports = lock(&self.published.ports);
+        let report = ports.get(&port)?.borrow();
+        let mut lent = report.rungs.iter().filter(|rung| rung.via == Via::Relayed);
+        lent.find_map(|rung| rung.outcome.endpoint())
     }
 }
 

@@ -455,6 +455,26 @@ async fn who_came_through_a_relay_is_told_the_relays_address_whatever_else_stand
     assert_eq!(tell(&reach, relayed(false)).await, ok("relayed 192.0.2.5:21"));
 }
 
+#[tokio::test]
+async fn who_came_through_a_relay_is_told_of_another_port_only_when_that_relay_lends_it() {
+    let through = |control: u16, dialled: &str| Want {
+        dialled: Some(dialled.parse().unwrap()),
+        control: SocketAddr::new(ip(HOME), control),
+        ..pasv(STRANGER, HOME)
+    };
+    let (reach, _report) = climbed(
+        plan(address(PUBLIC), vec![]),
+        &[
+            (Via::Mapped, "203.0.113.7:2121", true),
+            (Via::Relayed, "192.0.2.5:50123", true),
+        ],
+    );
+    let told = tell(&reach, through(21, "192.0.2.5:21")).await;
+    assert_eq!(told, ok("relayed 192.0.2.5:50123"));
+    let told = tell(&reach, through(21, "192.0.2.6:21")).await;
+    assert!(told.is_err(), "{told:?}");
+}
+
 #[test]
 fn the_best_rung_is_verified_before_unproven_and_ipv4_before_ipv6() {
     let best = |rungs: &[(Via, &str, bool)]| {

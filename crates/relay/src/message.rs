@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use pasarela_nat_proto::signed;
 use stun_types::attribute::{AttributeType, AttributeWrite, ErrorCode, Nonce, Realm, UnknownAttributes};
 use stun_types::message::{
     IntegrityAlgorithm, IntegrityKey, MAGIC_COOKIE, Message, MessageClass, MessageType, MessageWriteVec,
@@ -137,10 +138,12 @@ impl Slip {
         for attribute in attributes {
             let _ = message.add_attribute(*attribute);
         }
-        if let Some(key) = &self.key {
-            let _ = message.add_message_integrity_with_key(key, IntegrityAlgorithm::Sha1);
+        let message = message.finish();
+        match &self.key {
+            // As above: our answers are far shorter than what cannot be signed.
+            Some(key) => signed(message, key, IntegrityAlgorithm::Sha1).unwrap_or_default(),
+            None => message,
         }
-        message.finish()
     }
 }
 

@@ -11,6 +11,7 @@
 pub mod clients;
 pub mod matrix;
 pub mod probe;
+pub mod relay;
 pub mod site;
 
 use std::env;

@@ -6,7 +6,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use pasarela_testkit::lab::{Ability, Lab, Role, Topology};
-use pasarela_testkit::{Pasarela, pasarela_binary};
+use pasarela_testkit::{Pasarela, Setup, pasarela_binary};
+
+use crate::relay::LabRelay;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 /// How long the server may take until it says how it can be reached.
@@ -14,6 +16,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long it may take until it has repaired what an event broke.
 const REPAIR: Duration = Duration::from_secs(120);
+
+/// Whether somebody outside helps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Help {
+    /// Nobody.
+    #[default]
+    None,
+    /// A relay of ours, beside all that the operator says anyway.
+    Relay,
+    /// The same, and its URL is all that the operator says.
+    RelayAlone,
+}
 
 /// How a topology lets strangers in to the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +119,8 @@ pub fn way(topology: &Topology) -> Way {
 pub struct Site {
     /// The server; goes before its network does.
     pub server: Pasarela,
+    /// The relay that helps it.
+    pub relay: Option<LabRelay>,
     /// Its network.
     pub lab: Lab,
     /// Where clients reach it.
@@ -124,13 +140,50 @@ impl Site {
     /// # Panics
     /// When it does not start.
     pub fn start(lab: Lab) -> Result<Self, String> {
+        Self::start_with(lab, Help::None)
+    }
+
+    /// The same with somebody's help.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with(lab: Lab, help: Help) -> Result<Self, String> {
+        let relay = (help != Help::None).then(|| LabRelay::start(&lab));
+        let setup = Self::setup(&lab, help, relay.as_ref());
+        let start = Instant::now();
+        let server = setup.start();
+        let (there, via) = server
+            .wait_for_log(PATIENCE, reachable)
+            .ok_or_else(|| format!("not reachable in {PATIENCE:?}; it said:\n{}", server.log()))?;
+        let verified = Some(start.elapsed());
+        Ok(Self {
+            server,
+            relay,
+            lab,
+            there,
+            via,
+            verified,
+        })
+    }
+
+    fn setup(lab: &Lab, help: Help, relay: Option<&LabRelay>) -> Setup {
         let (topology, addresses) = (lab.topology(), lab.addresses());
         let way = way(topology);
         let mut setup = Pasarela::setup()
             .listen("[::]:21")
             .implicit_at("[::]:990")
             .under(lab.prefix(Role::Server))
-            .arguments(["--tls", "optional", "--data-ports", "control"]);
+            .arguments(["--tls", "optional"]);
+        if let Some(relay) = relay {
+            setup = setup.arguments(["--relay", relay.url()]);
+        }
+        if help == Help::RelayAlone {
+            return setup;
+        }
+        setup = setup.arguments(["--data-ports", "control"]);
         // Where the address changes, nobody would name it.
         if way == Way::Fixed && topology.name != "ipchange" {
             setup = setup.arguments(["--public-address", &addresses.public.to_string()]);
@@ -142,22 +195,10 @@ impl Site {
             setup = setup.config(&format!("[reach]\nforward = [{}]\n", forwards.join(", ")));
         }
         setup = setup.arguments(["--reach", "auto"]);
-        for server in stun_servers(&lab) {
+        for server in stun_servers(lab) {
             setup = setup.arguments(["--stun", &server.to_string()]);
         }
-        let start = Instant::now();
-        let server = setup.start();
-        let (there, via) = server
-            .wait_for_log(PATIENCE, reachable)
-            .ok_or_else(|| format!("not reachable in {PATIENCE:?}; it said:\n{}", server.log()))?;
-        let verified = Some(start.elapsed());
-        Ok(Self {
-            server,
-            lab,
-            there,
-            via,
-            verified,
-        })
+        setup
     }
 }
 
@@ -176,6 +217,12 @@ impl Site {
         })?;
         (self.there, self.via) = (there, via);
         Ok(())
+    }
+
+    /// Bytes that went through the relay so far; `None` without one.
+    #[must_use]
+    pub fn carried(&self) -> Option<u64> {
+        self.relay.as_ref().map(LabRelay::carried)
     }
 
     /// Ends the server without a warning; its folders stay.

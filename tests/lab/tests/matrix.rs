@@ -5,7 +5,7 @@
 
 use pasarela_lab::clients::CLIENTS;
 use pasarela_lab::matrix::{Row, SIZES};
-use pasarela_lab::site::Site;
+use pasarela_lab::site::{Help, Site};
 use pasarela_lab::{lab, runs_here};
 use pasarela_testkit::lab::{Event, Topology};
 
@@ -15,7 +15,7 @@ macro_rules! everybody_gets_through {
         $($(#[$attribute])* #[test]
         fn $name() {
             if runs_here() {
-                let row = Row::run(Topology::named($topology).unwrap(), SIZES);
+                let row = Row::run(Topology::named($topology).unwrap(), SIZES, Help::None);
                 assert_eq!(row.failures(), [String::new(); 0]);
                 assert_eq!(row.visits.unwrap().len(), CLIENTS.len());
             }

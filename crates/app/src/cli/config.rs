@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::{Complete, Loaded, ServeFlags, print};
 use crate::certificate;
+use crate::config::WITH_CREDENTIALS;
 use crate::config::keys::{self, KEYS};
 use crate::config::raw::{Found, Origin, Raw, Value};
 use crate::failure::{Failure, Kind};
@@ -66,8 +67,7 @@ fn shown(raw: &Raw) -> String {
     };
     for key in KEYS.iter().filter(|key| key.section() != "user") {
         let _ = match raw.values.get(key.path) {
-            // Credentials stand in it.
-            Some(found) if key.path == "reach.turn" && found.value.to_string() != "[]" => {
+            Some(found) if WITH_CREDENTIALS.contains(&key.path) && found.value.to_string() != "[]" => {
                 writeln!(text, "{} = [\"***\"]  # {}", key.path, origin(&found.origin))
             }
             Some(found) => writeln!(

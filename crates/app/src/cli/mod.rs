@@ -94,6 +94,9 @@ Examples:
   Behind a router that forwards port 2121, and no other, to this machine:
       pasarela serve ~/share --data-ports control --public-address ftp.example.org
 
+  Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the URL):
+      pasarela serve ~/share --listen 21 --relay turn:NAME:PASSWORD@203.0.113.7:3478
+
   From a configuration file, with one setting changed for this run:
       pasarela serve --config /etc/pasarela/pasarela.toml --tls optional
 
@@ -199,6 +202,9 @@ pub(crate) struct ServeFlags {
 
     #[arg(long, value_name = "HOST[:PORT]", help = keys::help("reach.stun"))]
     stun: Vec<String>,
+
+    #[arg(long, value_name = "URL", help = keys::help("reach.relay"))]
+    relay: Vec<String>,
 
     #[arg(long, value_name = "URL", help = keys::help("reach.turn"))]
     turn: Vec<String>,
@@ -324,6 +330,7 @@ impl ServeFlags {
             ("ftp.listen", &self.listen),
             ("ftp.implicit_listen", &self.implicit_listen),
             ("reach.stun", &self.stun),
+            ("reach.relay", &self.relay),
             ("reach.turn", &self.turn),
         ] {
             if !addresses.is_empty() {
@@ -408,9 +415,14 @@ impl ServeFlags {
             Problem::new(exposed)
                 .hint("use --user NAME with the variable PASARELA_PASSWORD or with --password-file FILE")
         });
-        let of_relays = self.turn.iter().any(|url| url.contains('@')).then(|| {
-            Problem::new(exposed).hint("put the URL into the configuration file: `turn` under [reach]")
-        });
+        let of_relays = [("relay", &self.relay), ("turn", &self.turn)]
+            .into_iter()
+            .filter(|(_, urls)| urls.iter().any(|url| url.contains('@')))
+            .map(|(key, _)| {
+                Problem::new(exposed).hint(format!(
+                    "put the URL into the configuration file: `{key}` under [reach]"
+                ))
+            });
         of_users.into_iter().chain(of_relays).collect()
     }
 }

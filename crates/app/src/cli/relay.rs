@@ -24,7 +24,7 @@ use crate::{log, secret, service, surroundings};
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
-  Begin: write a configuration with a new account, and print what a TURN client needs to know:
+  Begin: write a configuration with a new account, and print the line for the server:
       pasarela relay init --config /etc/pasarela/relay.toml --public-address 203.0.113.7
 
   Run:
@@ -49,7 +49,7 @@ pub(crate) struct Flags {
 /// What to do instead of running.
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write a configuration with a new account and print how to reach the relay with it
+    /// Write a configuration with a new account and print what the server's configuration needs
     Init {
         /// The file to write; one that is there stays as it is
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -134,9 +134,13 @@ fn init(path: &Path, public: Option<IpAddr>, account: &str) -> Result<(), Failur
         problem.fails(Kind::Configuration)
     })?;
     let at = SocketAddr::new(public, 3478);
+    let url = format!("turn:{account}:{}@{at}", password.reveal());
     print(&format!(
-        "turn://{account}:{}@{at}?transport=tcp\n",
-        password.reveal()
+        "# For the server's configuration file; the URL is a secret:\n\
+         [reach]\n\
+         relay = [\"{url}\"]\n\
+         # Or for its command line, which shows it to everybody on that machine (ps):\n\
+         # pasarela serve DIR --relay {url}\n"
     ))
 }
 

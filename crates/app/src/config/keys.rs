@@ -198,9 +198,13 @@ pub(crate) const KEYS: &[Key] = &[
     key("reach.stun", Kind::Texts, Value("[]"), Some("stun"),
         "STUN servers (host or host:port, TCP) that tell the public address; two of them also tell whether the NAT keeps \
          the port open.").at_start(),
+    key("reach.relay", Kind::Texts, Value("[]"), Some("relay"),
+        "Your relay, as `pasarela relay init` prints it: turn:NAME:PASSWORD@HOST:PORT. It lends its address and this \
+         server's own port number; nothing goes through it while a way without it is verified. Of several, the first that \
+         answers.").at_start(),
     key("reach.turn", Kind::Texts, Value("[]"), Some("turn"),
         "TURN servers with TCP allocations (RFC 6062) that let anybody connect, as turn:USER:PASSWORD@HOST:PORT or \
-         turns:…; the first that answers lends its address.").at_start(),
+         turns:…; the first that answers lends its address, after those of `relay`.").at_start(),
     key("reach.on_change", Kind::Texts, Value("[]"), None,
         "A command and its arguments, run when the public endpoint has changed, with PASARELA_URL, PASARELA_ADDRESS, \
          PASARELA_PORT and PASARELA_VIA in its environment; for dynamic DNS.").at_start(),

@@ -5,8 +5,11 @@ pub(crate) mod raw;
 pub(crate) mod typed;
 pub(crate) mod units;
 
-/// The one key whose value is a secret.
+/// The one key of an account whose value is a secret.
 pub(crate) const PASSWORD: &str = "user.password";
+
+/// Keys of the server itself with credentials in their values.
+pub(crate) const WITH_CREDENTIALS: [&str; 2] = ["reach.relay", "reach.turn"];
 
 #[cfg(test)]
 mod tests;

@@ -160,9 +160,7 @@ impl Reader<'_> {
             stun: self.need("reach.stun", |found| {
                 list(found, |item| units::stun_server(&text(item)?))
             }),
-            turn: self.need("reach.turn", |found| {
-                list(found, |item| units::turn_server(&text(item)?))
-            }),
+            turn: self.relays(),
             on_change: self.need("reach.on_change", |found| list(found, filled)),
             log_json: self.need("log.format", |found| word(found, keys::words("log.format"))) == "json",
             log_level: self.need("log.level", |found| word(found, keys::words("log.level"))),
@@ -171,6 +169,15 @@ impl Reader<'_> {
         };
         self.sockets(&typed);
         typed
+    }
+
+    /// Relays of ours first, then those of others.
+    fn relays(&mut self) -> Vec<TurnServer> {
+        let mut all = Vec::new();
+        for key in ["reach.relay", "reach.turn"] {
+            all.extend(self.need(key, |found| list(found, |item| units::turn_server(&text(item)?))));
+        }
+        all
     }
 
     fn limits(&mut self) -> Limits {

@@ -124,7 +124,17 @@ async fn admitted(
         Control::Plain(stream) => (Line::Plain(stream), None),
     };
     let local = line.tcp().local_addr()?;
-    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let port = match dialled {
+        None => local.port(),
+        // This end of it is a connection of our own to the relay, and its port nobody's business.
+        Some(_) => {
+            let switchboard = service
+                .switchboard()
+                .map_err(|_| io::Error::from(io::ErrorKind::NotConnected))?;
+            switchboard.local_addr(place)?.port()
+        }
+    };
+    let local = SocketAddr::new(local.ip().to_canonical(), port);
     if dialled.is_none() {
         settings.reach.peer_came(local, peer.ip().to_canonical());
     }

@@ -1,4 +1,4 @@
-//! Prints the matrix, topology × client: `matrix [--large] [TOPOLOGY…]`.
+//! Prints the matrix, topology × client: `matrix [--large] [--relay|--relay-alone] [TOPOLOGY…]`.
 #![allow(clippy::print_stdout, reason = "the matrix is this program's output")]
 
 use std::process::ExitCode;
@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use pasarela_lab::clients::CLIENTS;
 use pasarela_lab::matrix::{Obstacle, Row, SIZES};
+use pasarela_lab::site::Help;
 use pasarela_testkit::lab::{self, TOPOLOGIES, Topology};
 
 /// Networks that are up at once.
@@ -18,10 +19,12 @@ const EXIT_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let (options, names): (Vec<String>, Vec<String>) =
         std::env::args().skip(1).partition(|word| word.starts_with('-'));
-    let mut sizes = SIZES.to_vec();
+    let (mut sizes, mut help) = (SIZES.to_vec(), Help::None);
     for option in options {
         match option.as_str() {
             "--large" => sizes.push(64 << 20),
+            "--relay" => help = Help::Relay,
+            "--relay-alone" => help = Help::RelayAlone,
             "--help" | "-h" => {
                 println!("{}", usage());
                 return ExitCode::SUCCESS;
@@ -50,7 +53,7 @@ fn main() -> ExitCode {
     }
     let start = Instant::now();
     head();
-    let rows = run(&wanted, &sizes);
+    let rows = run(&wanted, &sizes, help);
     foot(&rows, start)
 }
 
@@ -60,12 +63,15 @@ fn usage() -> String {
         .map(|topology| format!("\n  {:10}  {}", topology.name, topology.what))
         .collect();
     format!(
-        "usage: matrix [--large] [TOPOLOGY…]\n\n  --large     files of 64 MiB too\n\nTopologies, all unless named:\n{topologies}"
+        "usage: matrix [--large] [--relay|--relay-alone] [TOPOLOGY…]\n\n  \
+         --large        files of 64 MiB too\n  \
+         --relay        with a relay on the internet, and the bytes that it carries\n  \
+         --relay-alone  the same, and the server is told nothing but the relay\n\nTopologies, all unless named:\n{topologies}"
     )
 }
 
 /// Runs a few rows at a time; prints each when it and all before it are there.
-fn run(wanted: &[&'static Topology], sizes: &[usize]) -> Vec<Row> {
+fn run(wanted: &[&'static Topology], sizes: &[usize], help: Help) -> Vec<Row> {
     let next = Mutex::new(0..wanted.len());
     let done: Mutex<(Vec<Option<Row>>, usize)> = Mutex::new((wanted.iter().map(|_| None).collect(), 0));
     let work = || {
@@ -73,7 +79,7 @@ fn run(wanted: &[&'static Topology], sizes: &[usize]) -> Vec<Row> {
             let Some(number) = next.lock().ok().and_then(|mut numbers| numbers.next()) else {
                 return;
             };
-            let row = Row::run(wanted[number], sizes);
+            let row = Row::run(wanted[number], sizes, help);
             let Ok(mut done) = done.lock() else { return };
             let (rows, printed) = &mut *done;
             rows[number] = Some(row);
@@ -124,7 +130,13 @@ fn print(row: &Row) {
         Err(Obstacle::Expected(why)) => format!("    none: {why}"),
         Err(Obstacle::Failed(_)) => "    FAILED".to_owned(),
     };
-    println!("{:10}  {:8} {verified:>8} {results}", row.topology.name, row.via);
+    let carried = row
+        .carried
+        .map_or_else(String::new, |bytes| format!("  {bytes:>9} B relayed"));
+    println!(
+        "{:10}  {:8} {verified:>8} {results}{carried}",
+        row.topology.name, row.via
+    );
 }
 
 fn foot(rows: &[Row], start: Instant) -> ExitCode {

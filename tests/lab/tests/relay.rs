@@ -1,0 +1,146 @@
+//! A relay of ours on the internet lets everybody in where nothing else does, and comes back with its server.
+#![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pasarela_lab::clients::CLIENTS;
+use pasarela_lab::matrix::{Row, SIZES};
+use pasarela_lab::site::{Help, Site};
+use pasarela_lab::{lab, runs_here};
+use pasarela_testkit::lab::{Role, Topology};
+use pasarela_testkit::{Dialogue, TlsClient, make_file, noise, sha256, sha256_of};
+
+/// How long it may take until a server has found its relay again.
+const REPAIR: Duration = Duration::from_secs(60);
+
+/// Everybody gets through by the relay, of which alone the server was told.
+fn everybody_is_relayed(topology: &str) {
+    if !runs_here() {
+        return;
+    }
+    let row = Row::run(Topology::named(topology).unwrap(), SIZES, Help::RelayAlone);
+    assert_eq!(row.failures(), [String::new(); 0]);
+    assert_eq!(row.via, "relayed");
+    let files: u64 = SIZES.iter().map(|size| 2 * *size as u64).sum();
+    assert!(row.carried.unwrap() > files * CLIENTS.len() as u64);
+    assert_eq!(row.visits.unwrap().len(), CLIENTS.len());
+}
+
+#[test]
+fn behind_a_carriers_nat() {
+    everybody_is_relayed("cgnat");
+}
+
+#[test]
+fn port_restricted_nat_on_both_sides() {
+    everybody_is_relayed("plain2");
+}
+
+#[test]
+fn from_the_lan_where_the_public_address_leads_nowhere() {
+    everybody_is_relayed("hairoff");
+}
+
+#[test]
+fn a_mapping_spares_the_relay() {
+    if runs_here() {
+        let row = Row::run(Topology::named("upnp").unwrap(), SIZES, Help::RelayAlone);
+        assert_eq!(row.failures(), [String::new(); 0]);
+        assert_eq!((row.via.as_str(), row.carried), ("mapped", Some(0)));
+    }
+}
+
+/// Both ports are lent again, under the same numbers, to the server that has not been touched.
+#[test]
+fn a_relay_that_was_killed_has_its_server_back() {
+    let Some(lab) = lab("plain2") else { return };
+    let mut site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let relay = site.relay.as_mut().unwrap();
+    relay.kill();
+    relay.start_again(&site.lab);
+    let end = Instant::now() + REPAIR;
+    while relay.count("allocations") < 2 {
+        assert!(Instant::now() < end, "{}\n{}", relay.log(), site.server.log());
+        thread::sleep(Duration::from_millis(50)); // a counter cannot be waited for
+    }
+    for client in [&CLIENTS[0], &CLIENTS[6]] {
+        client
+            .visit(&site.lab, &site.server, site.there, SIZES)
+            .unwrap_or_else(|why| panic!("{}: {why}\n{}", client.name, site.server.log()));
+    }
+}
+
+/// Implicit FTPS comes to its own port, lent as well.
+#[test]
+fn implicit_ftps_has_its_port_at_the_relay() {
+    let Some(lab) = lab("cgnat") else { return };
+    let site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let there = SocketAddr::new(site.there.ip(), 990);
+    site.server
+        .wait_for_log(REPAIR, |line| {
+            line.contains(&format!("ftps://{there}")).then_some(())
+        })
+        .unwrap_or_else(|| panic!("{}", site.server.log()));
+    make_file(&site.server.file("file"), 7, 100_000);
+    let tls = TlsClient::new(site.server.certificate());
+    let fetched = site.lab.within(Role::Client, || {
+        let mut ftp = Dialogue::connect_implicit(there, &tls);
+        ftp.login();
+        ftp.protect();
+        // Both forms name the port that was lent, and 227 the relay's address.
+        assert_eq!(ftp.pasv(), there);
+        assert_eq!(ftp.epsv().port(), there.port());
+        ftp.retrieve("file")
+    });
+    assert_eq!(sha256_of(&fetched), sha256(&site.server.file("file")));
+}
+
+/// Data connections of eight sessions at once are told apart on the one lent port, each by its TLS session.
+#[test]
+fn eight_sessions_of_one_client_share_the_lent_port() {
+    const SESSIONS: u64 = 8;
+    const TRANSFERS: u64 = 10;
+    let Some(lab) = lab("cgnat2") else { return };
+    let site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let size =
+        |session: u64, transfer: u64| 1000 + usize::try_from(session * 7919 + transfer * 104_729).unwrap();
+    for session in 0..SESSIONS {
+        for transfer in 0..TRANSFERS / 2 {
+            let name = format!("{session}/down-{transfer}");
+            make_file(
+                &site.server.file(name),
+                session * 100 + transfer,
+                size(session, transfer),
+            );
+        }
+    }
+    let visit = |session: u64| {
+        let tls = TlsClient::new(site.server.certificate());
+        let mut ftp = Dialogue::connect(site.there);
+        ftp.auth_tls(&tls);
+        ftp.login();
+        ftp.protect();
+        for transfer in 0..TRANSFERS / 2 {
+            let name = format!("{session}/down-{transfer}");
+            let fetched = ftp.retrieve(&name);
+            assert_eq!(sha256_of(&fetched), sha256(&site.server.file(&name)), "{name}");
+            let (name, bytes) = (
+                format!("{session}/up-{transfer}"),
+                noise(session * 1000 + transfer, size(session, transfer)),
+            );
+            ftp.store(&name, &bytes);
+            assert_eq!(sha256_of(&bytes), sha256(&site.server.file(&name)), "{name}");
+        }
+    };
+    thread::scope(|scope| {
+        for session in 0..SESSIONS {
+            let (site, visit) = (&site, &visit);
+            scope.spawn(move || site.lab.within(Role::Client, || visit(session)));
+        }
+    });
+    let relay = site.relay.as_ref().unwrap();
+    assert_eq!(relay.count("streams_total"), SESSIONS * (1 + TRANSFERS));
+    assert_eq!(relay.count("unbound_total"), 0);
+}
