@@ -9,11 +9,17 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::report::{Outcome, Proof, Rung};
-use crate::turn::{Allocation, Incoming, TurnError, TurnServer};
+use crate::turn::{Allocation, Incoming, ProtocolError, TurnError, TurnServer};
 use crate::{Reason, Via};
 
 /// How long a relay may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Insufficient Capacity (RFC 8656 section 19): a relay of ours says so of a port that is lent already.
+const TAKEN: u16 = 508;
+
+/// How long a port that we had is waited for: a relay needs half a minute to notice that the old connection has gone.
+const OURS: Duration = Duration::from_secs(75);
 
 /// The allocation of one listening port.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub(crate) struct Relayed {
     servers: Vec<TurnServer>,
     arrivals: mpsc::Sender<Relay>,
     held: Option<Held>,
+    /// Who lent what until a moment ago, and when that was.
+    had: Option<(String, SocketAddr, Instant)>,
     refused: Vec<Rung>,
 }
 
@@ -54,6 +62,7 @@ impl Relayed {
             servers,
             arrivals,
             held: None,
+            had: None,
             refused: Vec::new(),
         }
     }
@@ -66,7 +75,10 @@ impl Relayed {
         self.refused.clear();
         for server in &self.servers {
             let start = Instant::now();
-            match open(server, port).await {
+            let waits = self.had.as_ref().is_some_and(|(how, lent, when)| {
+                *how == server.to_string() && lent.port() == port && when.elapsed() < OURS
+            });
+            match open(server, port, waits).await {
                 Ok(Opened {
                     allocation,
                     mut incoming,
@@ -105,6 +117,7 @@ impl Relayed {
             Some(held) => {
                 let why = held.allocation.ended().await;
                 tracing::warn!(relay = held.how, %why, "the relay is lost");
+                self.had = Some((held.how.clone(), held.allocation.relayed(), Instant::now()));
                 self.held = None;
             }
             None => std::future::pending().await,
@@ -162,12 +175,15 @@ struct Opened {
 
 /// An allocation that strangers can connect to, at `port` where the relay lends it. A relay of ours says whether it lets
 /// everybody in. Other servers let in only whom we permit, unless their operator says otherwise, and say nothing of
-/// it; a connection of our own, which nobody permitted, tells.
-async fn open(server: &TurnServer, port: u16) -> Result<Opened, Reason> {
+/// it; a connection of our own, which nobody permitted, tells. Who `waits` takes no other port while that one is taken.
+async fn open(server: &TurnServer, port: u16, waits: bool) -> Result<Opened, Reason> {
     let any_peer = raw(&AnyPeer);
     let lent = LendPort::new(&(port..=port)).map(|port| raw(&port));
     let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain([any_peer.clone()])).await
     {
+        Err(TurnError::Protocol(ProtocolError::Refused(refusal))) if waits && refusal.code == TAKEN => {
+            Err(TurnError::Protocol(ProtocolError::Refused(refusal)))
+        }
         // The port is somebody else's, or none that this account may have: another one will do.
         Err(TurnError::Protocol(why)) => {
             tracing::info!(%server, port, %why, "the relay does not lend this port");
