@@ -2,15 +2,14 @@
 //! also of the next one out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::JoinSet;
 
+use crate::record::Record;
 use crate::report::{Doubt, Outcome, Proof, Rung};
-use crate::router::{self, Asked, Journal, Leftover, Mapping, Protocol, Refusal};
+use crate::router::{self, Asked, Mapping, Protocol, Refusal};
 use crate::survey::{Class, Links};
 use crate::{Reason, Via};
 
@@ -21,61 +20,6 @@ const NEXT_ROUTERS: [Ipv4Addr; 4] = [
     Ipv4Addr::new(192, 168, 100, 1),
     Ipv4Addr::new(10, 0, 0, 1),
 ];
-
-/// The record of what routers were asked for, which all ports share; opened by the first that needs it.
-#[derive(Debug)]
-pub(crate) struct Record {
-    file: Option<PathBuf>,
-    journal: Mutex<Option<Journal>>,
-}
-
-impl Record {
-    pub(crate) fn new(file: Option<PathBuf>) -> Self {
-        Self {
-            file,
-            journal: Mutex::new(None),
-        }
-    }
-
-    /// Opens it once, and takes back what a crash has left over.
-    async fn open(&self) -> MutexGuard<'_, Option<Journal>> {
-        let mut opened = self.journal.lock().await;
-        if let (None, Some(file)) = (&*opened, &self.file) {
-            if let Some(folder) = file.parent() {
-                // Where that fails, so will the writing, which is reported.
-                let _ = tokio::fs::create_dir_all(folder).await;
-            }
-            let mut journal = Journal::open(file.clone()).await;
-            match journal.sweep().await {
-                Ok(swept) => {
-                    for (mapping, removed) in swept {
-                        let (outside, failed) = (mapping.outside, removed.err());
-                        tracing::info!(%outside, ?failed, "a mapping of an earlier run is taken back");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, file = %file.display(), "the record of mappings"),
-            }
-            *opened = Some(journal);
-        }
-        opened
-    }
-
-    async fn add(&self, mapping: &Leftover) {
-        if let Some(journal) = &mut *self.open().await
-            && let Err(error) = journal.record(mapping).await
-        {
-            tracing::warn!(%error, "a mapping could not be recorded; after a crash nobody will take it back");
-        }
-    }
-
-    async fn strike(&self, mapping: &Leftover) {
-        if let Some(journal) = &mut *self.open().await
-            && let Err(error) = journal.strike(mapping).await
-        {
-            tracing::warn!(%error, "the record of mappings");
-        }
-    }
-}
 
 /// The mappings of one listening port.
 #[derive(Debug)]
@@ -114,7 +58,7 @@ impl Mapped {
     /// is known to forward it by itself.
     pub(crate) async fn ask(&mut self, links: &Links, inside: SocketAddr, outside: u16, forwarded: bool) {
         self.refused.clear();
-        drop(self.record.open().await);
+        self.record.open().await;
         self.renew_or_drop(links).await;
         let port = inside.port();
         if let (Some(own), Some(gateway)) = (links.source_v4, links.gateway_v4)
