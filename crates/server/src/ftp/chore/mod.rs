@@ -204,11 +204,18 @@ async fn passive(
         if let Some(through) = &context.through {
             through.carries(protected)?;
         }
+        let switchboard = context.service.switchboard()?;
+        let mut control = context.local;
+        if context.through.is_some() {
+            // The stream's own port is that of our connection to the relay; what the relay lends leads to the place.
+            let listening = switchboard.local_addr(context.place);
+            control.set_port(listening.map_err(|_| Refusal::Local)?.port());
+        }
         let mut want = Want {
             peer: context.peer.ip(),
-            control: context.local,
+            control,
             dialled: context.through.map(|through| through.dialled),
-            port: context.local.port(),
+            port: control.port(),
             ipv4_only: form == Form::Pasv,
         };
         // A port that the system chooses is open to peers of this network alone.
@@ -221,7 +228,7 @@ async fn passive(
             may_use_second: !protected && reaches_any_port && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
-        let mut endpoint = context.service.switchboard()?.expect(expectation).await?;
+        let mut endpoint = switchboard.expect(expectation).await?;
         want.port = endpoint.port();
         match context.settings.reach.passive_open(&want).await {
             Ok(announced) => {
