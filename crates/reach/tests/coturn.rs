@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use pasarela_reach::stun::{self, Dependence, Line};
 use pasarela_reach::turn::{Allocation, Incoming, ProtocolError, TurnError, TurnServer};
+use pasarela_reach::{Listening, Plan, Reach, Via};
 use rustls::crypto::aws_lc_rs;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -220,6 +221,32 @@ async fn a_server_that_is_not_ours_knows_no_dial_back_and_is_kept() {
     let dialled = allocation.dial_back(2121).await;
     assert!(matches!(dialled, Ok(None)), "{dialled:?}");
     converse(&allocation, &mut incoming).await;
+}
+
+#[tokio::test]
+async fn what_comes_through_coturn_is_told_to_come_through_no_relay_of_ours() {
+    let Some(coturn) = Coturn::start(&["--server-relay"]).await else {
+        return;
+    };
+    let listener = TcpListener::bind((LOCALHOST, 0)).await.unwrap();
+    let reach = Reach::new(Plan {
+        rungs: [Via::Relayed].into(),
+        turn: vec![coturn.plain()],
+        ..Plan::default()
+    });
+    let mut publication = reach.publish(Listening {
+        address: listener.local_addr().unwrap(),
+        shares_port: false,
+        greeting: None,
+        scheme: Some("ftp"),
+    });
+    let mut report = publication.report();
+    let climbed = timeout(PATIENCE, report.wait_for(|report| !report.rungs.is_empty()));
+    let lent = climbed.await.unwrap().unwrap().best().unwrap().outcome.endpoint();
+    let _peer = TcpStream::connect(lent.unwrap()).await.unwrap();
+    let arrived = timeout(PATIENCE, publication.arrival()).await.unwrap().unwrap();
+    assert!(!arrived.is_ours);
+    publication.close().await;
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use pasarela_nat_proto::extension::Dialled;
 use pasarela_reach::turn::{Allocation, ProtocolError, TurnError, TurnServer};
 use pasarela_reach::{Forward, Listening, Outcome, Plan, Proof, PublicHost, Reach, Reason, Rung, Via};
 use pasarela_relay::{Account, Config, Credential, Handle, Metrics, Relay, RelayAddress, Secret};
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,6 +144,30 @@ async fn the_operators_word_stands_or_falls_with_what_the_relay_finds() {
         ),
         "{rung:?}"
     );
+}
+
+#[tokio::test]
+async fn what_comes_through_our_relay_is_told_to_come_through_ours() {
+    let relay = relay(true);
+    let listener = TcpListener::bind((HERE, 0)).await.unwrap();
+    let reach = Reach::new(Plan {
+        rungs: BTreeSet::from([Via::Relayed]),
+        turn: vec![relay.server.clone()],
+        ..Plan::default()
+    });
+    let mut publication = reach.publish(Listening {
+        address: listener.local_addr().unwrap(),
+        shares_port: false,
+        greeting: None,
+        scheme: Some("ftp"),
+    });
+    let mut report = publication.report();
+    let climbed = timeout(PATIENCE, report.wait_for(|report| !report.rungs.is_empty()));
+    let lent = climbed.await.unwrap().unwrap().best().unwrap().outcome.endpoint();
+    let _peer = TcpStream::connect(lent.unwrap()).await.unwrap();
+    let arrived = timeout(PATIENCE, publication.arrival()).await.unwrap().unwrap();
+    assert!(arrived.is_ours);
+    publication.close().await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use pasarela_reach::{Listening, Publication, Reach};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::ftp::switchboard::{Caller, PlaceId, Switchboard};
+use crate::ftp::switchboard::{Caller, PlaceId, Switchboard, Through};
 
 /// The publications of one server.
 pub(crate) struct Reachable {
@@ -65,7 +65,10 @@ async fn bring(
         let Some(relayed) = relayed else { break };
         let caller = Caller {
             peer: relayed.incoming.peer,
-            dialled: Some(relayed.dialled),
+            through: Some(Through {
+                dialled: relayed.dialled,
+                keeps_ends: relayed.is_ours,
+            }),
         };
         switchboard.arrived(relayed.incoming.stream, caller, place);
     }

@@ -55,6 +55,8 @@ pub enum Refusal {
     TooLargeForAscii,
     /// No endpoint can be opened just now; the text says why.
     Unreachable(String),
+    /// The way that this session came carries protected data alone; the text says why.
+    ProtectionNeeded(String),
     /// The data connection did not come, or could not be told from others; the text says why.
     NoDataConnection(String),
     /// The data connection did not prove that it belongs to this session.
@@ -199,6 +201,11 @@ pub(super) fn no_endpoint(refusal: &Refusal) -> Reply {
         Refusal::Unreachable(why) | Refusal::NoDataConnection(why) => {
             Reply::new(425, format!("Cannot open a data endpoint: {why}."))
         }
+        // As where the operator demands it.
+        Refusal::ProtectionNeeded(why) => Reply::new(
+            521,
+            format!("Data connections must be protected; send PROT P: {why}."),
+        ),
         _ => Reply::new(425, "Cannot open a data endpoint."),
     }
 }

@@ -255,6 +255,24 @@ fn port_goes_to_the_control_peer_alone() {
 }
 
 #[test]
+fn an_endpoint_that_needs_protection_says_why_and_the_session_goes_on() {
+    let mut d = Dialogue::logged_in();
+    for verb in ["EPSV", "PASV"] {
+        d.say(&format!("{verb}\r\n"));
+        let Some(Ask::Passive(slip, _, protected)) = d.ask.take() else {
+            panic!()
+        };
+        assert!(!protected);
+        let refused = Refusal::ProtectionNeeded("the relay loses ends".into());
+        assert_eq!(
+            d.answer(slip.answer(Err(refused))),
+            "521 Data connections must be protected; send PROT P: the relay loses ends.\r\n"
+        );
+    }
+    d.endpoint();
+}
+
+#[test]
 fn epsv_all_holds_for_the_session() {
     let mut d = Dialogue::logged_in();
     assert_eq!(

@@ -39,6 +39,9 @@ pub struct Relay {
     pub incoming: Incoming,
     /// What the peer connected to.
     pub dialled: SocketAddr,
+    /// The relay is one of ours, which passes a stream's end on as the end that it was. Other TURN servers may cut the
+    /// last bytes off (coturn resets both sides when one has ended), which protected data alone can tell.
+    pub is_ours: bool,
 }
 
 #[derive(Debug)]
@@ -85,9 +88,17 @@ impl Relayed {
                     is_ours,
                 }) => {
                     let (arrivals, dialled) = (self.arrivals.clone(), allocation.relayed());
+                    if !is_ours {
+                        tracing::info!(%server, "not one of our relays: it may cut streams, so it carries protected data only");
+                    }
                     let pump = tokio::spawn(async move {
                         while let Some(incoming) = incoming.recv().await {
-                            if arrivals.send(Relay { incoming, dialled }).await.is_err() {
+                            let relay = Relay {
+                                incoming,
+                                dialled,
+                                is_ours,
+                            };
+                            if arrivals.send(relay).await.is_err() {
                                 return;
                             }
                         }

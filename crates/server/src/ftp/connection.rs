@@ -97,7 +97,7 @@ async fn admitted(
     control: Control,
 ) -> io::Result<()> {
     let settings = service.settings();
-    let Caller { peer, dialled } = caller;
+    let Caller { peer, through } = caller;
     let admission = match service.gate().admit(peer.ip()) {
         Ok(admission) => admission,
         Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
@@ -124,7 +124,7 @@ async fn admitted(
         Control::Plain(stream) => (Line::Plain(stream), None),
     };
     let local = line.tcp().local_addr()?;
-    let port = match dialled {
+    let port = match through {
         None => local.port(),
         // This end of it is a connection of our own to the relay, and its port nobody's business.
         Some(_) => {
@@ -135,7 +135,7 @@ async fn admitted(
         }
     };
     let local = SocketAddr::new(local.ip().to_canonical(), port);
-    if dialled.is_none() {
+    if through.is_none() {
         settings.reach.peer_came(local, peer.ip().to_canonical());
     }
     let profile = Profile {
@@ -162,7 +162,7 @@ async fn admitted(
         lingering: Arc::default(),
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
         local,
-        dialled,
+        through,
         place,
         tag: None,
         session: None,

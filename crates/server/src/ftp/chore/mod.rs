@@ -24,7 +24,7 @@ use tracing::{debug, info, warn};
 use super::data::Lingering;
 use super::list::{self, Lines};
 use super::refusal;
-use super::switchboard::{Endpoint, Expectation, PlaceId};
+use super::switchboard::{Endpoint, Expectation, PlaceId, Through};
 use crate::config::{Settings, TlsMode};
 use crate::service::Service;
 pub(crate) use transfer::{Prepared, Publish, publish};
@@ -76,8 +76,8 @@ pub(crate) struct Context {
     pub(crate) lingering: Arc<Lingering>,
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
-    /// The relay's address that the peer connected to.
-    pub(crate) dialled: Option<SocketAddr>,
+    /// The relay that the control connection came through.
+    pub(crate) through: Option<Through>,
     pub(crate) place: PlaceId,
     pub(crate) tag: Option<Tag>,
     pub(crate) session: Option<Session>,
@@ -201,15 +201,25 @@ async fn passive(
     protected: bool,
 ) -> Outcome {
     let open = async {
+        if let Some(through) = &context.through {
+            through.carries(protected)?;
+        }
+        let switchboard = context.service.switchboard()?;
+        let mut control = context.local;
+        if context.through.is_some() {
+            // The stream's own port is that of our connection to the relay; what the relay lends leads to the place.
+            let listening = switchboard.local_addr(context.place);
+            control.set_port(listening.map_err(|_| Refusal::Local)?.port());
+        }
         let mut want = Want {
             peer: context.peer.ip(),
-            control: context.local,
-            dialled: context.dialled,
-            port: context.local.port(),
+            control,
+            dialled: context.through.map(|through| through.dialled),
+            port: control.port(),
             ipv4_only: form == Form::Pasv,
         };
         // A port that the system chooses is open to peers of this network alone.
-        let reaches_any_port = context.dialled.is_none() && !context.settings.reach.is_behind_router(&want);
+        let reaches_any_port = context.through.is_none() && !context.settings.reach.is_behind_router(&want);
         let expectation = Expectation {
             peer: context.peer.ip(),
             tag: context.tag,
@@ -218,7 +228,7 @@ async fn passive(
             may_use_second: !protected && reaches_any_port && context.service.has_second_port(),
             require: context.settings.require_resumption,
         };
-        let mut endpoint = context.service.switchboard()?.expect(expectation).await?;
+        let mut endpoint = switchboard.expect(expectation).await?;
         want.port = endpoint.port();
         match context.settings.reach.passive_open(&want).await {
             Ok(announced) => {

@@ -50,14 +50,36 @@ pub(crate) trait Greeter: Send + Sync + 'static {
 pub(crate) struct Caller {
     /// The peer; of a connection through a relay, the one beyond it.
     pub(crate) peer: SocketAddr,
-    /// The relay's address that the peer connected to.
-    pub(crate) dialled: Option<SocketAddr>,
+    /// The relay on the way.
+    pub(crate) through: Option<Through>,
+}
+
+/// The relay that a connection came through.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Through {
+    /// Its address that the peer connected to.
+    pub(crate) dialled: SocketAddr,
+    /// It passes a stream's end on after everything before it. TURN demands that of nobody.
+    pub(crate) keeps_ends: bool,
+}
+
+impl Through {
+    /// Whether a data connection can come this way: where ends get lost, a file that was cut looks whole, unless TLS
+    /// tells (close_notify).
+    pub(crate) fn carries(&self, protected: bool) -> Result<(), Refusal> {
+        if self.keeps_ends || protected {
+            return Ok(());
+        }
+        Err(Refusal::ProtectionNeeded(
+            "the relay that you came through loses the ends of unprotected streams".into(),
+        ))
+    }
 }
 
 impl Caller {
     /// One that has connected to this machine itself.
     fn here(peer: SocketAddr) -> Self {
-        Self { peer, dialled: None }
+        Self { peer, through: None }
     }
 }
 

@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use pasarela_ftp_proto::server_pi::Refusal;
 use pasarela_tls::Tag;
 
+use super::Through;
 use super::board::*;
 use crate::config::RequireResumption;
 
@@ -593,4 +595,19 @@ fn plain_data_waits_for_the_end_of_a_burst_of_newcomers() {
         hall.ask(2, false, &[CONTROL], RequireResumption::Never),
         [Verdict::Grant(2, CONTROL)]
     );
+}
+
+#[test]
+fn a_relay_that_loses_ends_carries_protected_data_alone() {
+    let through = |keeps_ends| Through {
+        dialled: "192.0.2.1:21".parse().unwrap(),
+        keeps_ends,
+    };
+    for (keeps_ends, protected) in [(true, true), (true, false), (false, true)] {
+        assert_eq!(through(keeps_ends).carries(protected), Ok(()));
+    }
+    let Err(Refusal::ProtectionNeeded(why)) = through(false).carries(false) else {
+        panic!("an unprotected stream would be cut")
+    };
+    assert!(why.contains("loses the ends"), "{why}");
 }
