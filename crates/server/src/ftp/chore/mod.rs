@@ -205,17 +205,11 @@ async fn passive(
             through.carries(protected)?;
         }
         let switchboard = context.service.switchboard()?;
-        let mut control = context.local;
-        if context.through.is_some() {
-            // The stream's own port is that of our connection to the relay; what the relay lends leads to the place.
-            let listening = switchboard.local_addr(context.place);
-            control.set_port(listening.map_err(|_| Refusal::Local)?.port());
-        }
         let mut want = Want {
             peer: context.peer.ip(),
-            control,
+            control: context.local,
             dialled: context.through.map(|through| through.dialled),
-            port: control.port(),
+            port: context.local.port(),
             ipv4_only: form == Form::Pasv,
         };
         // A port that the system chooses is open to peers of this network alone.
