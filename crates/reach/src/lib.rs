@@ -61,6 +61,15 @@ struct Published {
     record: Arc<Record>,
 }
 
+impl Published {
+    /// Nobody has come to this port from outside, as far as its present way in is concerned.
+    fn forget_peers(&self, port: u16) {
+        if let Some(came) = lock(&self.came).get(&port) {
+            came.send_if_modified(|came| std::mem::replace(came, false));
+        }
+    }
+}
+
 impl Default for Reach {
     /// The ladder for an operator who said nothing.
     fn default() -> Self {

@@ -197,7 +197,11 @@ impl Keeper {
                 }
                 behaviour = self.punched.behaviour() => self.learn(behaviour),
                 () = self.relayed.lost() => return,
-                Ok(()) = self.came.changed() => self.vouch(),
+                Ok(()) = self.came.changed() => {
+                    if *self.came.borrow() {
+                        self.vouch();
+                    }
+                }
             }
         }
     }
@@ -251,6 +255,10 @@ impl Keeper {
             self.punched.begin_behaviour();
         }
         self.have_dialled(&mut rungs).await;
+        if !self.report.borrow().view.is_same_network(&view) {
+            // Whoever came before has come by another way.
+            self.reach.published.forget_peers(port);
+        }
         let situation = situation::tell(&view, &rungs);
         self.reach.published.view.send_replace(view.clone());
         self.report.send_replace(Report {

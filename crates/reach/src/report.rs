@@ -161,6 +161,12 @@ pub enum Filtering {
 }
 
 impl NetView {
+    /// Whether what leads here from outside is still the same: our address, the router, what the Internet sees.
+    pub(crate) fn is_same_network(&self, other: &Self) -> bool {
+        let way = |view: &Self| (view.source_v4, view.gateway_v4, view.seen_v4);
+        way(self) == way(other)
+    }
+
     /// Whether the second router out is the carrier's (RFC 6598).
     pub(crate) fn beyond_carrier(&self) -> bool {
         self.hops.iter().any(|hop| Class::of(*hop) == Class::Shared)

@@ -510,3 +510,25 @@ fn a_relay_that_dials_back_is_not_the_peer_that_proves_a_forward() {
     reach.peer_came(control, ip(OUTSIDER));
     assert!(*came.borrow());
 }
+
+#[test]
+fn who_came_proves_nothing_for_another_network() {
+    let reach = Reach::default();
+    let came = watch::Sender::new(false);
+    let told = came.subscribe();
+    lock(&reach.published.came).insert(2121, came);
+    let control = SocketAddr::new(ip(HOME), 2121);
+    reach.peer_came(control, ip("9.9.9.9"));
+    assert!(*told.borrow());
+    reach.published.forget_peers(2121);
+    assert!(!*told.borrow());
+    let at_home = NetView {
+        seen_v4: Some(ip("11.9.0.20")),
+        ..NetView::default()
+    };
+    let moved = NetView {
+        seen_v4: Some(ip("11.9.0.21")),
+        ..at_home.clone()
+    };
+    assert!(at_home.is_same_network(&at_home) && !at_home.is_same_network(&moved));
+}
