@@ -262,7 +262,7 @@ async fn soak(run: Soak) {
     assert_eq!(metrics.streams_total.value(), run.rounds);
     assert_eq!(metrics.streams_reset_total.value(), aborts);
     assert!(run.rounds < 100 || (aborts > 0 && aborts < run.rounds / 2));
-    println!(
+    eprintln!(
         "{} streams, {aborts} of them aborted, {carried} bytes arrived, {:?}",
         run.rounds,
         begun.elapsed()
