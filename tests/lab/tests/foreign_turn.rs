@@ -24,7 +24,7 @@ fn curl(lab: &Lab, there: SocketAddr, name: &str, how: &[&str], local: &Path) ->
         .stdin(Stdio::null());
     let ended = run_within(&mut curl, PATIENCE);
     if !ended.success() {
-        println!("{name}: {}", String::from_utf8_lossy(&ended.stderr).trim());
+        eprintln!("{name}: {}", String::from_utf8_lossy(&ended.stderr).trim());
     }
     ended.success()
 }
@@ -77,7 +77,7 @@ fn coturn_never_makes_half_a_file_look_whole() {
             assert_eq!(sha256(&sent), sha256(&server.file(&up)), "{up} of {size} bytes");
         }
     }
-    println!(
+    eprintln!(
         "{complete} of {} transfers through coturn were complete",
         2 * ROUNDS
     );
