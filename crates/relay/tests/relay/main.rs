@@ -11,5 +11,6 @@ mod lending;
 mod requests;
 mod soak;
 mod streams;
+mod takeover;
 mod tls;
 mod unauthenticated;
