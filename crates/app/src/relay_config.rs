@@ -210,6 +210,22 @@ impl RelayFile {
         checked.check().map_err(|bad| Problem::new(bad.to_string()))
     }
 
+    /// The keys that a running relay does not follow and that are others now than in `started_with`.
+    pub(crate) fn waiting_for_a_restart(&self, started_with: &Self) -> Vec<&'static str> {
+        let (now, then) = (&self.relay, &started_with.relay);
+        let changed = [
+            ("listen", now.tcp != then.tcp || now.udp != then.udp),
+            ("listen_tls", now.tls != then.tls),
+            ("listen_names", now.names != then.names),
+            ("realm", now.realm != then.realm),
+            ("metrics", self.metrics != started_with.metrics),
+            ("log_level", self.log_level != started_with.log_level),
+            ("log_format", self.log_json != started_with.log_json),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
+        changed.map(|(key, _)| key).collect()
+    }
+
     /// The names that a self-signed certificate is for.
     pub(crate) fn names(&self) -> Vec<String> {
         self.public.iter().map(IpAddr::to_string).collect()

@@ -12,12 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
+use crate::config::Account;
 use crate::credentials::Proof;
 use crate::message::plain;
 use crate::metrics::Gauge;
 use crate::peers::canonical;
 use crate::shared::{Lent, NameLease, Tenant, Will};
 use crate::sockets;
+use crate::usage::Place;
 
 /// What a control connection holds. Dropped, everything is given back: port, name, and peers that nobody fetched.
 /// Streams that are carried already go on to their own end.
@@ -30,6 +32,8 @@ pub(crate) struct Allocation {
     /// As it was announced.
     pub(crate) relayed: SocketAddr,
     pub(crate) any_peer: bool,
+    /// The port is one that only some accounts may have.
+    pub(crate) wished: bool,
     pub(crate) expires: Instant,
     /// Peers to which a Connect is under way.
     pub(crate) connecting: HashSet<SocketAddr>,
@@ -37,7 +41,7 @@ pub(crate) struct Allocation {
     pub(crate) line: Arc<Semaphore>,
     permissions: HashMap<IpAddr, Instant>,
     _gauge: Gauge,
-    _counted: Arc<OwnedSemaphorePermit>,
+    _counted: Arc<Place>,
     /// Last: who waits for it wants what the others are.
     _ends: DropGuard,
 }
@@ -62,15 +66,16 @@ impl Allocation {
         tenant: Tenant,
         (lent, name): (Option<Arc<Lent>>, Option<NameLease>),
         relayed: SocketAddr,
-        any_peer: bool,
+        (any_peer, wished): (bool, bool),
         seconds: u32,
-        (gauge, counted, will): (Gauge, Arc<OwnedSemaphorePermit>, Option<Will>),
+        (gauge, counted, will): (Gauge, Arc<Place>, Option<Will>),
     ) -> Self {
         Self {
             lent,
             name,
             relayed,
             any_peer,
+            wished,
             expires: Instant::now() + Duration::from_secs(seconds.into()),
             connecting: HashSet::new(),
             _ends: tenant.token.clone().drop_guard(),
@@ -86,6 +91,16 @@ impl Allocation {
 
     pub(crate) fn refresh(&mut self, seconds: u32) {
         self.expires = Instant::now() + Duration::from_secs(seconds.into());
+    }
+
+    /// Whether an account may have all of this.
+    pub(crate) fn is_allowed_by(&self, account: &Account) -> bool {
+        (account.any_peer || !self.any_peer)
+            && (!self.wished || account.may_lend_port(self.relayed.port()))
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|lease| account.may_lend_name(&lease.name))
     }
 
     /// Permits all of `peers`, or none when that would be too many.

@@ -84,7 +84,7 @@ pub struct Account {
 }
 
 /// What proves that somebody is an account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The name and this password.
     Password(Secret),

@@ -34,6 +34,7 @@ use crate::request;
 use crate::shared::{Fetched, Shared, Stranger};
 use crate::sockets;
 use crate::udp::PADDING;
+use crate::usage::Place;
 
 /// How long an authenticated connection without an allocation may be silent.
 const IDLE: Duration = Duration::from_secs(60);
@@ -99,7 +100,7 @@ pub(crate) enum Job {
     Connected {
         slip: Slip,
         peer: SocketAddr,
-        outcome: Result<(TcpStream, OwnedSemaphorePermit, OwnedSemaphorePermit), Refusal>,
+        outcome: Result<(TcpStream, Place, OwnedSemaphorePermit), Refusal>,
         /// For an allocation that may have gone meanwhile.
         allocation: tokio_util::sync::CancellationToken,
     },
@@ -123,7 +124,7 @@ pub(crate) enum Next {
 pub(crate) struct Fetch {
     pub(crate) answer: Vec<u8>,
     pub(crate) peer: (TcpStream, SocketAddr),
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) proof: Proof,
 }
 
@@ -156,6 +157,7 @@ impl Control {
     /// Answers messages; gives a peer when the connection has become its stream.
     async fn converse(&mut self, stream: &mut Leg) -> io::Result<Option<Box<Fetch>>> {
         let mut inbox = Inbox::default();
+        let mut reloads = self.shared.reloads();
         loop {
             let deadline = self.deadline();
             let allocation = self.allocation.as_mut();
@@ -186,6 +188,14 @@ impl Control {
                 () = succeeded => {
                     self.release("its client has come again");
                     return Ok(None);
+                }
+                // The sender is ours.
+                _ = reloads.changed() => {
+                    if !self.is_still_allowed() {
+                        self.release("its account has changed");
+                        return Ok(None);
+                    }
+                    Next::Nothing
                 }
                 () = doubted => {
                     self.doubt(stream.tcp());
@@ -225,6 +235,20 @@ impl Control {
             if self.allocation.is_some() && !has_allocation {
                 sockets::watch(stream.tcp());
             }
+        }
+    }
+
+    /// The configuration is another: whether this connection may have what it holds.
+    fn is_still_allowed(&mut self) -> bool {
+        let Some(allocation) = &mut self.allocation else {
+            return true;
+        };
+        match self.shared.current().keeper.still(&allocation.owner.member) {
+            Some(member) if allocation.is_allowed_by(&member.account) => {
+                allocation.owner.member = member;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -288,7 +312,7 @@ impl Control {
         let time = if self.proven {
             IDLE
         } else {
-            self.shared.config.authentication_deadline
+            self.shared.current().config.authentication_deadline
         };
         self.since + time
     }
@@ -326,7 +350,7 @@ impl Control {
             return Next::Answer(self.binding(&slip, None));
         }
         let now = SystemTime::now();
-        let proof = match self.shared.keeper.prove(&message, self.from.ip(), now) {
+        let proof = match self.shared.current().keeper.prove(&message, self.from.ip(), now) {
             Ok(proof) => proof,
             Err(unproven) => return self.challenge(&slip, unproven, now),
         };
@@ -375,7 +399,8 @@ impl Control {
                 return Next::Answer(slip.error(&Refusal::new(ErrorCode::BAD_REQUEST, "Bad Request")));
             }
         };
-        let keeper = &self.shared.keeper;
+        let current = self.shared.current();
+        let keeper = &current.keeper;
         let nonce = keeper.nonce(self.from.ip(), now);
         let answer = slip.challenge(&refusal, keeper.realm(), &nonce);
         if unproven == Unproven::Wrong {
@@ -422,7 +447,7 @@ impl Control {
         let member = &allocation.owner.member;
         let place = allocation
             .admits(address.ip())
-            .then(|| Arc::clone(&member.connections).try_acquire_owned().ok())
+            .then(|| member.connections.take(member.account.limits.connections))
             .flatten();
         let Some(place) = place else {
             self.shared.metrics.peers_refused_total.up();
@@ -443,7 +468,7 @@ impl Control {
         &self,
         peer: TcpStream,
         address: SocketAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
         in_line: OwnedSemaphorePermit,
     ) -> Option<u32> {
         let allocation = self.allocation.as_ref()?;
@@ -528,7 +553,7 @@ async fn carry(shared: &Arc<Shared>, client: Leg, from: SocketAddr, fetch: Fetch
         &fetch.proof.member.pace,
         (&metrics.bytes_to_peers_total, &metrics.bytes_to_clients_total),
         (&sent, &received),
-        shared.config.drain_deadline,
+        shared.current().config.drain_deadline,
     );
     let end = tokio::select! {
         end = carried => Some(end),

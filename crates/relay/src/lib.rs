@@ -21,6 +21,7 @@ mod shared;
 mod sockets;
 mod splice;
 mod udp;
+mod usage;
 
 pub use config::{Account, BadConfig, Config, Credential, Limits, RelayAddress, Secret};
 pub use credentials::shared_password;

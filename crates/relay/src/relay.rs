@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use pasarela_tls::ServerTls;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{BadConfig, Config};
 use crate::credentials::Keeper;
 use crate::leg::Leg;
 use crate::message::plain;
 use crate::metrics::{Gauge, Metrics};
-use crate::shared::{Shared, Stranger};
+use crate::shared::{Current, Shared, Stranger};
+use crate::usage::Place;
 use crate::{control, names, sockets, udp};
 
 /// A relay that listens. Nothing is answered before [`Relay::run`].
@@ -43,16 +42,40 @@ pub struct Addresses {
     pub names: Vec<SocketAddr>,
 }
 
-/// Stops a running relay.
-#[derive(Debug, Clone)]
+/// Stops a running relay, or has it work by another configuration.
+#[derive(Clone)]
 pub struct Handle {
-    stop: CancellationToken,
+    shared: Arc<Shared>,
 }
 
 impl Handle {
     /// Ends [`Relay::run`]: allocations end, and streams are reset, as a FIN would say that they are whole.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.shared.stop.cancel();
+    }
+
+    /// Works by `config` from now on. What is bound stays: the addresses, the certificate and the realm. So do streams
+    /// that are carried. An allocation ends, and its connection is closed, when its account is gone, has another
+    /// password, or may not have it any more.
+    ///
+    /// # Errors
+    /// [`BadConfig`], and nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<(), BadConfig> {
+        let before = self.shared.current();
+        let bound = before.config.clone();
+        let config = Config {
+            udp: bound.udp,
+            tcp: bound.tcp,
+            tls: bound.tls,
+            names: bound.names,
+            certificate: bound.certificate,
+            realm: bound.realm,
+            ..config
+        };
+        config.check()?;
+        let keeper = before.keeper.renewed(&config);
+        self.shared.reload(Current { config, keeper });
+        Ok(())
     }
 }
 
@@ -103,7 +126,7 @@ impl Relay {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
-            stop: self.shared.stop.clone(),
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -116,32 +139,19 @@ impl Relay {
     /// Serves until [`Handle::stop`].
     pub async fn run(self) {
         let shared = self.shared;
-        let connections = Arc::new(Semaphore::new(
-            shared.config.connections.min(Semaphore::MAX_PERMITS),
-        ));
         let mut tasks = JoinSet::new();
         for socket in self.udp {
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                udp::serve(socket, &shared.metrics, shared.config.short_binding_requests).await;
+                udp::serve(socket, &shared).await;
             });
         }
         for listener in self.tcp {
-            tasks.spawn(accept(
-                Arc::clone(&shared),
-                listener,
-                None,
-                Arc::clone(&connections),
-            ));
+            tasks.spawn(accept(Arc::clone(&shared), listener, None));
         }
         for listener in self.tls {
-            let certificate = shared.config.certificate.clone();
-            tasks.spawn(accept(
-                Arc::clone(&shared),
-                listener,
-                certificate,
-                Arc::clone(&connections),
-            ));
+            let certificate = shared.current().config.certificate.clone();
+            tasks.spawn(accept(Arc::clone(&shared), listener, certificate));
         }
         for listener in self.names {
             tasks.spawn(names::serve(Arc::clone(&shared), listener));
@@ -155,6 +165,12 @@ impl Relay {
                 "connections did not end in time"
             );
         }
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
@@ -187,12 +203,7 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// Accepts clients until the future is dropped.
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    certificate: Option<ServerTls>,
-    connections: Arc<Semaphore>,
-) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, certificate: Option<ServerTls>) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok((stream, from)) => (stream, plain(from)),
@@ -203,8 +214,7 @@ async fn accept(
             }
         };
         shared.metrics.connections_total.up();
-        let place = Arc::clone(&connections).try_acquire_owned().ok();
-        let (Some(place), Some(stranger)) = (place, shared.admit(from.ip())) else {
+        let (Some(place), Some(stranger)) = (shared.seat(), shared.admit(from.ip())) else {
             shared.metrics.connections_refused_total.up();
             sockets::reset_at_close(&stream);
             continue;
@@ -225,7 +235,7 @@ async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     certificate: Option<ServerTls>,
-    (_place, stranger): (OwnedSemaphorePermit, Stranger),
+    (_place, stranger): (Place, Stranger),
 ) {
     let _gauge = Gauge::new(&shared.metrics, |metrics| &metrics.connections);
     sockets::prepare(&stream);
@@ -233,7 +243,7 @@ async fn serve(
         None => Leg::Tcp(stream),
         Some(certificate) => {
             let handshake = timeout(
-                shared.config.authentication_deadline,
+                shared.current().config.authentication_deadline,
                 certificate.accept_control(stream),
             );
             let accepted = tokio::select! {

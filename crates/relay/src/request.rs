@@ -97,9 +97,10 @@ pub(crate) fn allocate(
     let counted = match &before {
         Some(before) => Arc::clone(&before.counted),
         None => Arc::new(
-            Arc::clone(&member.allocations)
-                .try_acquire_owned()
-                .map_err(|_| QUOTA)?,
+            member
+                .allocations
+                .take(member.account.limits.allocations)
+                .ok_or(QUOTA)?,
         ),
     };
     let name = name_wish
@@ -140,7 +141,7 @@ pub(crate) fn allocate(
         tenant,
         (lent, name),
         relayed,
-        any_peer,
+        (any_peer, port_wish.is_some()),
         seconds,
         (gauge, counted, will),
     ));
@@ -195,10 +196,11 @@ fn lend_port(
     tenant: &Tenant,
 ) -> Result<Arc<Lent>, Refusal> {
     let shared = &control.shared;
+    let current = shared.current();
     let address = shared.relay_address(ipv4).ok_or(FAMILY)?;
     let is_wanted = |port| match wish {
         Some(wish) => wish.ports().contains(&port) && proof.member.account.may_lend_port(port),
-        None => shared.config.ports.contains(&port) && !shared.keeper.is_lendable(port),
+        None => current.config.ports.contains(&port) && !current.keeper.is_lendable(port),
     };
     if let Some(before) = before
         && before.relayed.ip() == address.public
@@ -211,8 +213,8 @@ fn lend_port(
         Some(wish) => allocation::lend(address.bind, wish.ports(), |port| {
             proof.member.account.may_lend_port(port)
         }),
-        None => allocation::pick(address.bind, &shared.config.ports, |port| {
-            shared.keeper.is_lendable(port)
+        None => allocation::pick(address.bind, &current.config.ports, |port| {
+            current.keeper.is_lendable(port)
         }),
     };
     let listener = found.map_err(|why| match why {
@@ -356,15 +358,16 @@ pub(crate) fn connect(
     if allocation.connecting.contains(&peer) {
         return Err(exists);
     }
-    let place = Arc::clone(&proof.member.connections).try_acquire_owned();
+    let most = proof.member.account.limits.connections;
+    let place = proof.member.connections.take(most);
     let in_line = Arc::clone(&allocation.line).try_acquire_owned();
-    let (true, Ok(place), Ok(in_line)) = (has_room, place, in_line) else {
+    let (true, Some(place), Ok(in_line)) = (has_room, place, in_line) else {
         return Err(QUOTA);
     };
     allocation.connecting.insert(peer);
     let token = allocation.tenant.token.clone();
     let slip = slip.clone();
-    let deadline = shared.config.connect_deadline;
+    let deadline = shared.current().config.connect_deadline;
     control.jobs.spawn(async move {
         let connected = tokio::select! {
             connected = timeout(deadline, sockets::connect_from(&lent.listener, peer)) => connected.ok(),
@@ -420,7 +423,7 @@ pub(crate) fn dial_back(control: &mut Control, port: u16, slip: &Slip, proof: &P
     let slip = slip.clone();
     let from = control.from;
     control.jobs.spawn(async move {
-        let deadline = shared.config.dial_back_deadline;
+        let deadline = shared.current().config.dial_back_deadline;
         let result = match timeout(deadline, sockets::connect(own, to)).await {
             Err(_) => Dialled::TimedOut,
             Ok(Ok(_closed_at_once)) => Dialled::Connected,

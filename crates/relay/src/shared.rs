@@ -8,19 +8,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pasarela_nat_proto::extension::Instance;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, RelayAddress};
 use crate::credentials::Keeper;
 use crate::metrics::{Gauge, Metrics};
+use crate::usage::{Place, Usage};
 use crate::{peers, sockets};
 
 /// One relay.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) keeper: Keeper,
+    /// Told to all connections when it changes.
+    current: watch::Sender<Arc<Current>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -31,7 +32,14 @@ pub(crate) struct Shared {
     lent: Mutex<HashMap<SocketAddr, Tenant>>,
     estates: Mutex<HashMap<(String, Instance), (Estate, Tenant)>>,
     strangers: Mutex<HashMap<IpAddr, usize>>,
-    unauthenticated: Arc<Semaphore>,
+    unauthenticated: Arc<Usage>,
+    connections: Arc<Usage>,
+}
+
+/// What the operator wants, as of now.
+pub(crate) struct Current {
+    pub(crate) config: Config,
+    pub(crate) keeper: Keeper,
 }
 
 /// A peer's connection that a client has not fetched yet. Nothing is read from it: what the peer sends fills the
@@ -42,7 +50,7 @@ pub(crate) struct Waiting {
     pub(crate) peer: SocketAddr,
     /// Who may fetch it.
     pub(crate) username: String,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     _in_line: OwnedSemaphorePermit,
     _gauge: Gauge,
     _fetched_or_gone: DropGuard,
@@ -70,7 +78,7 @@ pub(crate) struct Tenant {
 pub(crate) struct Estate {
     pub(crate) lent: Option<Arc<Lent>>,
     pub(crate) name: Option<String>,
-    pub(crate) counted: Arc<OwnedSemaphorePermit>,
+    pub(crate) counted: Arc<Place>,
 }
 
 /// An [`Estate`] that is known by its INSTANCE for as long as this lives.
@@ -102,13 +110,13 @@ pub(crate) struct Lent {
 pub(crate) struct Stranger {
     shared: Arc<Shared>,
     address: IpAddr,
-    _one_of_many: OwnedSemaphorePermit,
+    _one_of_many: Place,
 }
 
 impl Shared {
     pub(crate) fn new(config: Config, keeper: Keeper, names_at: Vec<SocketAddr>) -> Self {
         Self {
-            keeper,
+            current: watch::Sender::new(Arc::new(Current { config, keeper })),
             metrics: Arc::new(Metrics::default()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -118,14 +126,36 @@ impl Shared {
             lent: Mutex::default(),
             estates: Mutex::default(),
             strangers: Mutex::default(),
-            unauthenticated: Arc::new(Semaphore::new(config.unauthenticated.min(Semaphore::MAX_PERMITS))),
-            config,
+            unauthenticated: Arc::default(),
+            connections: Arc::default(),
         }
+    }
+
+    /// The configuration and who is who by it.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Tells when [`Shared::current`] is another.
+    pub(crate) fn reloads(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
+    }
+
+    /// From now on this is [`Shared::current`].
+    pub(crate) fn reload(&self, current: Current) {
+        self.current.send_replace(Arc::new(current));
+    }
+
+    /// A place among the connections; `None` when there are too many.
+    pub(crate) fn seat(&self) -> Option<Place> {
+        self.connections.take(self.current().config.connections)
     }
 
     /// Where ports of this family are lent.
     pub(crate) fn relay_address(&self, ipv4: bool) -> Option<RelayAddress> {
-        self.config
+        let current = self.current();
+        current
+            .config
             .relay
             .iter()
             .find(|relay| relay.bind.is_ipv4() == ipv4)
@@ -134,7 +164,7 @@ impl Shared {
 
     /// Whether the relay may connect to this address, or let it in by a permission.
     pub(crate) fn may_reach(&self, address: IpAddr) -> bool {
-        self.config.danger_allow_private_peers || peers::is_global(address)
+        self.current().config.danger_allow_private_peers || peers::is_global(address)
     }
 
     /// Whether the relay may connect to this address and port. Of its own addresses it reaches what it has lent and
@@ -142,9 +172,10 @@ impl Shared {
     pub(crate) fn may_connect(&self, peer: SocketAddr) -> bool {
         let ip = peers::canonical(peer.ip());
         let is_own = |relay: &RelayAddress| ip == relay.public || ip == relay.bind;
-        self.config.danger_allow_private_peers
+        let current = self.current();
+        current.config.danger_allow_private_peers
             || (peers::is_global(ip)
-                && (!self.config.relay.iter().any(is_own)
+                && (!current.config.relay.iter().any(is_own)
                     || lock(&self.lent).contains_key(&SocketAddr::new(ip, peer.port()))))
     }
 
@@ -200,11 +231,12 @@ impl Shared {
 
     /// Counts a connection among the strangers; `None` when there are too many.
     pub(crate) fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Stranger> {
-        let one_of_many = Arc::clone(&self.unauthenticated).try_acquire_owned().ok()?;
+        let current = self.current();
+        let one_of_many = self.unauthenticated.take(current.config.unauthenticated)?;
         let address = site(from);
         let mut strangers = lock(&self.strangers);
         let count = strangers.entry(address).or_insert(0);
-        if *count >= self.config.unauthenticated_per_address {
+        if *count >= current.config.unauthenticated_per_address {
             return None;
         }
         *count += 1;
@@ -221,7 +253,7 @@ impl Shared {
         stream: TcpStream,
         peer: SocketAddr,
         username: &str,
-        place: OwnedSemaphorePermit,
+        place: Place,
         in_line: OwnedSemaphorePermit,
         allocation: &CancellationToken,
     ) -> Option<u32> {
@@ -245,12 +277,13 @@ impl Shared {
         );
         drop(waiting);
         let (shared, allocation) = (Arc::clone(self), allocation.clone());
+        let deadline = self.current().config.bind_deadline;
         self.tasks.spawn(async move {
             tokio::select! {
                 () = gone.cancelled() => return,
                 () = allocation.cancelled() => {}
                 () = shared.stop.cancelled() => {}
-                () = tokio::time::sleep(shared.config.bind_deadline) => {}
+                () = tokio::time::sleep(deadline) => {}
             }
             let too_late = lock(&shared.waiting).remove(&id);
             if too_late.is_some() {
@@ -299,7 +332,7 @@ impl Shared {
 
 /// What [`Shared::fetch`] found.
 pub(crate) enum Fetched {
-    Yours(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    Yours(TcpStream, SocketAddr, Place),
     NotYours,
     Unknown,
 }
@@ -318,7 +351,7 @@ fn unused(waiting: &HashMap<u32, Waiting>) -> Option<u32> {
 }
 
 impl Waiting {
-    fn take(mut self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    fn take(mut self) -> Option<(TcpStream, SocketAddr, Place)> {
         Some((self.stream.take()?, self.peer, self.place.take()?))
     }
 }

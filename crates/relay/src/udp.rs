@@ -9,7 +9,7 @@ use stun_types::prelude::{AttributeStaticType as _, MessageWrite as _, MessageWr
 use tokio::net::UdpSocket;
 
 use crate::message::plain;
-use crate::metrics::Metrics;
+use crate::shared::Shared;
 
 /// Padding of requests (RFC 5780 section 7.6); it must be understood, and there is nothing to it.
 pub(crate) const PADDING: AttributeType = AttributeType::new(0x0026);
@@ -18,7 +18,8 @@ pub(crate) const PADDING: AttributeType = AttributeType::new(0x0026);
 const LONGEST: usize = 2048;
 
 /// Answers for ever. Dropping the future stops it.
-pub(crate) async fn serve(socket: UdpSocket, metrics: &Metrics, short_requests: bool) {
+pub(crate) async fn serve(socket: UdpSocket, shared: &Shared) {
+    let metrics = &shared.metrics;
     let mut buffer = [0; LONGEST];
     loop {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
@@ -26,6 +27,7 @@ pub(crate) async fn serve(socket: UdpSocket, metrics: &Metrics, short_requests: 
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
+        let short_requests = shared.current().config.short_binding_requests;
         let answer =
             answer(&buffer[..length], from).filter(|answer| short_requests || answer.len() <= length);
         // A full send queue drops the answer, as the network might; the client asks again.

@@ -48,7 +48,7 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) addresses: pasarela_relay::Addresses,
     pub(crate) metrics: Arc<Metrics>,
-    handle: Handle,
+    pub(crate) handle: Handle,
     task: Option<tokio::task::JoinHandle<()>>,
 }
 

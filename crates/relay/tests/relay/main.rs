@@ -8,6 +8,7 @@
 mod client;
 mod coturn;
 mod lending;
+mod reload;
 mod requests;
 mod soak;
 mod streams;
