@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pasarela_tls::ServerTls;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -16,14 +16,15 @@ use crate::leg::Leg;
 use crate::message::plain;
 use crate::metrics::{Gauge, Metrics};
 use crate::shared::{Current, Shared, Stranger};
+use crate::udp::Door;
 use crate::usage::Place;
-use crate::{control, names, sockets, udp};
+use crate::{control, names, sockets};
 
 /// A relay that listens. Nothing is answered before [`Relay::run`].
 pub struct Relay {
     shared: Arc<Shared>,
     addresses: Addresses,
-    udp: Vec<UdpSocket>,
+    udp: Vec<Door>,
     tcp: Vec<TcpListener>,
     tls: Vec<TcpListener>,
     names: Vec<TcpListener>,
@@ -34,6 +35,8 @@ pub struct Relay {
 pub struct Addresses {
     /// Binding over UDP.
     pub udp: Vec<SocketAddr>,
+    /// The other addresses for Binding over UDP.
+    pub other: Vec<SocketAddr>,
     /// STUN and TURN over TCP.
     pub tcp: Vec<SocketAddr>,
     /// The same over TLS.
@@ -65,6 +68,7 @@ impl Handle {
         let bound = before.config.clone();
         let config = Config {
             udp: bound.udp,
+            other: bound.other,
             tcp: bound.tcp,
             tls: bound.tls,
             names: bound.names,
@@ -93,7 +97,7 @@ impl Relay {
             .check()
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let keeper = Keeper::new(&config)?;
-        let udp = all(&config.udp, bind_udp)?;
+        let [udp, other, between] = answering(&config)?;
         let tcp = all(&config.tcp, sockets::listen)?;
         let tls = all(&config.tls, sockets::listen)?;
         let names = all(&config.names, sockets::listen)?;
@@ -101,7 +105,8 @@ impl Relay {
             listeners.iter().map(TcpListener::local_addr).collect()
         };
         let addresses = Addresses {
-            udp: udp.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
+            udp: udp.iter().map(Door::local_addr).collect::<io::Result<_>>()?,
+            other: other.iter().map(Door::local_addr).collect::<io::Result<_>>()?,
             tcp: local(&tcp)?,
             tls: local(&tls)?,
             names: local(&names)?,
@@ -109,7 +114,7 @@ impl Relay {
         Ok(Self {
             shared: Arc::new(Shared::new(config, keeper, addresses.names.clone())),
             addresses,
-            udp,
+            udp: udp.into_iter().chain(other).chain(between).collect(),
             tcp,
             tls,
             names,
@@ -140,10 +145,10 @@ impl Relay {
     pub async fn run(self) {
         let shared = self.shared;
         let mut tasks = JoinSet::new();
-        for socket in self.udp {
+        for door in self.udp {
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                udp::serve(socket, &shared).await;
+                door.serve(&shared).await;
             });
         }
         for listener in self.tcp {
@@ -189,17 +194,27 @@ fn all<T>(addresses: &[SocketAddr], bind: impl Fn(SocketAddr) -> io::Result<T>) 
     bound.collect()
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM.nonblocking(),
-        Some(socket2::Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// Everything that answers over UDP: at the addresses of the configuration in its order, at the other addresses, and
+/// at those that are half the one and half the other.
+fn answering(config: &Config) -> io::Result<[Vec<Door>; 3]> {
+    let (mut first, mut other, mut between) = (Vec::new(), Vec::new(), Vec::new());
+    for address in &config.udp {
+        let second = config.other.iter().find(|other| {
+            // Only the first of a family has one.
+            let of_family = |udp: &&SocketAddr| udp.is_ipv4() == other.is_ipv4();
+            config.udp.iter().find(of_family) == Some(address)
+        });
+        match second.and_then(|second| Some((config.first_of(*second)?, second))) {
+            Some(((at, public), second)) => {
+                let [one, two, three, four] = Door::bind_four(at, public, *second)?;
+                first.push(one);
+                other.push(four);
+                between.extend([two, three]);
+            }
+            None => first.push(Door::bind(*address)?),
+        }
     }
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok([first, other, between])
 }
 
 /// Accepts clients until the future is dropped.

@@ -53,7 +53,10 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(config: Config) -> Running {
-    let relay = Relay::bind(config).unwrap();
+    run(Relay::bind(config).unwrap())
+}
+
+pub(crate) fn run(relay: Relay) -> Running {
     let addresses = relay.local_addrs().clone();
     Running {
         address: addresses.tcp[0],

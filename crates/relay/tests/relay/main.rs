@@ -5,6 +5,7 @@
     reason = "test code: a panic is its report"
 )]
 
+mod behaviour;
 mod client;
 mod coturn;
 mod lending;
