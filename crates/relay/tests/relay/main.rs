@@ -9,6 +9,7 @@ mod behaviour;
 mod client;
 mod coturn;
 mod lending;
+mod librice;
 mod reload;
 mod requests;
 mod soak;
