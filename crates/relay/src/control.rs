@@ -228,6 +228,8 @@ impl Control {
                     return Ok(None);
                 }
                 Next::Carry(fetch) => {
+                    // It may have been watched as a control connection before.
+                    sockets::prepare(stream.tcp());
                     send(stream, &fetch.answer).await?;
                     return Ok(Some(fetch));
                 }

@@ -40,6 +40,7 @@ pub(crate) fn prepare(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    let _ = socket.set_tcp_user_timeout(None);
     let _ = socket.set_out_of_band_inline(true);
 }
 
