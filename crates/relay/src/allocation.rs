@@ -17,8 +17,8 @@ use crate::credentials::Proof;
 use crate::message::plain;
 use crate::metrics::Gauge;
 use crate::peers::canonical;
-use crate::shared::{Lent, NameLease, Tenant, Will};
 use crate::sockets;
+use crate::tenancy::{Lent, NameLease, Tenant, Will};
 use crate::usage::Place;
 
 /// What a control connection holds. Dropped, everything is given back: port, name, and peers that nobody fetched.

@@ -20,6 +20,7 @@ mod request;
 mod shared;
 mod sockets;
 mod splice;
+mod tenancy;
 mod udp;
 mod usage;
 

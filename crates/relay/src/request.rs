@@ -22,7 +22,7 @@ use crate::control::{Control, Job};
 use crate::credentials::Proof;
 use crate::message::{Refusal, Slip};
 use crate::metrics::Gauge;
-use crate::shared::{Estate, Lent, NameLease, Tenant};
+use crate::tenancy::{Estate, Lent, NameLease, Tenant};
 use crate::{peers, sockets};
 
 /// IANA's number for TCP.
@@ -93,7 +93,8 @@ pub(crate) fn allocate(
         return Err(FORBIDDEN);
     }
     let tenant = Tenant::new(&member.account.name);
-    let before = instance.and_then(|instance| control.shared.succeed(&member.account.name, instance));
+    let before =
+        instance.and_then(|instance| control.shared.tenancies.succeed(&member.account.name, instance));
     let counted = match &before {
         Some(before) => Arc::clone(&before.counted),
         None => Arc::new(
@@ -134,7 +135,7 @@ pub(crate) fn allocate(
             name: name.as_ref().map(|lease| lease.name.clone()),
             counted: Arc::clone(&counted),
         };
-        control.shared.register(instance, estate, &tenant)
+        control.shared.tenancies.register(instance, estate, &tenant)
     });
     control.allocation = Some(Allocation::new(
         proof,
@@ -175,7 +176,11 @@ fn lend_name(
     if control.shared.names_at.is_empty() || !proof.member.account.may_lend_name(wish.name()) {
         return Err(FORBIDDEN);
     }
-    control.shared.lend_name(wish.name(), tenant).ok_or(TAKEN)
+    control
+        .shared
+        .tenancies
+        .lend_name(wish.name(), tenant)
+        .ok_or(TAKEN)
 }
 
 /// The address of the names' port, as others see it.
@@ -206,7 +211,7 @@ fn lend_port(
         && before.relayed.ip() == address.public
         && is_wanted(before.relayed.port())
     {
-        shared.hand_over(&before, tenant);
+        shared.tenancies.hand_over(&before, tenant);
         return Ok(before);
     }
     let found = match wish {
@@ -223,7 +228,7 @@ fn lend_port(
     })?;
     let port = listener.local_addr().map_err(|_| TAKEN)?.port();
     let relayed = SocketAddr::new(address.public, port);
-    Ok(Arc::new(shared.lend(listener, relayed, tenant)))
+    Ok(Arc::new(shared.tenancies.lend(listener, relayed, tenant)))
 }
 
 /// How long an Allocate may have to wait for its answer.
@@ -245,7 +250,7 @@ pub(crate) fn doubts(control: &mut Control, message: &Message<'_>, refusal: &Ref
     });
     let name = message.attribute::<LendName>().ok();
     let name = name.as_ref().map(LendName::name);
-    let Some(rival) = shared.rival(&proof.member.account.name, relayed, name) else {
+    let Some(rival) = shared.tenancies.rival(&proof.member.account.name, relayed, name) else {
         return false;
     };
     rival.doubt.notify_one();

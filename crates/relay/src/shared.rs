@@ -1,20 +1,18 @@
-//! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, names that are lent.
+//! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, what is lent.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pasarela_nat_proto::extension::Instance;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, RelayAddress};
 use crate::credentials::Keeper;
 use crate::metrics::{Gauge, Metrics};
+use crate::tenancy::Tenancies;
 use crate::usage::{Place, Usage};
 use crate::{peers, sockets};
 
@@ -28,9 +26,7 @@ pub(crate) struct Shared {
     /// Where names are served, with real ports.
     pub(crate) names_at: Vec<SocketAddr>,
     waiting: Mutex<HashMap<u32, Waiting>>,
-    names: Mutex<HashMap<String, (mpsc::Sender<Arrival>, Tenant)>>,
-    lent: Mutex<HashMap<SocketAddr, Tenant>>,
-    estates: Mutex<HashMap<(String, Instance), (Estate, Tenant)>>,
+    pub(crate) tenancies: Arc<Tenancies>,
     strangers: Mutex<HashMap<IpAddr, usize>>,
     unauthenticated: Arc<Usage>,
     connections: Arc<Usage>,
@@ -56,56 +52,6 @@ pub(crate) struct Waiting {
     _fetched_or_gone: DropGuard,
 }
 
-/// A connection for a name that is lent.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
-}
-
-/// Whose something is that is lent.
-#[derive(Debug, Clone)]
-pub(crate) struct Tenant {
-    account: String,
-    /// Ends with the allocation; ended, it ends the allocation.
-    pub(crate) token: CancellationToken,
-    /// Has its connection find out whether anybody is there.
-    pub(crate) doubt: Arc<Notify>,
-}
-
-/// What an allocation leaves to the one that takes its place.
-#[derive(Clone)]
-pub(crate) struct Estate {
-    pub(crate) lent: Option<Arc<Lent>>,
-    pub(crate) name: Option<String>,
-    pub(crate) counted: Arc<Place>,
-}
-
-/// An [`Estate`] that is known by its INSTANCE for as long as this lives.
-pub(crate) struct Will {
-    shared: Arc<Shared>,
-    key: (String, Instance),
-    tenant: Tenant,
-}
-
-/// A name that is lent for as long as this lives.
-pub(crate) struct NameLease {
-    shared: Arc<Shared>,
-    tenant: Tenant,
-    pub(crate) name: String,
-    pub(crate) arrivals: mpsc::Receiver<Arrival>,
-}
-
-/// Arrivals for one name that nobody has looked at yet.
-const ARRIVALS: usize = 16;
-
-/// A relayed address that is lent for as long as this lives.
-pub(crate) struct Lent {
-    shared: Arc<Shared>,
-    pub(crate) relayed: SocketAddr,
-    pub(crate) listener: TcpListener,
-}
-
 /// A connection that has not authenticated itself yet.
 pub(crate) struct Stranger {
     shared: Arc<Shared>,
@@ -122,9 +68,7 @@ impl Shared {
             tasks: TaskTracker::new(),
             names_at,
             waiting: Mutex::default(),
-            names: Mutex::default(),
-            lent: Mutex::default(),
-            estates: Mutex::default(),
+            tenancies: Arc::default(),
             strangers: Mutex::default(),
             unauthenticated: Arc::default(),
             connections: Arc::default(),
@@ -176,57 +120,7 @@ impl Shared {
         current.config.danger_allow_private_peers
             || (peers::is_global(ip)
                 && (!current.config.relay.iter().any(is_own)
-                    || lock(&self.lent).contains_key(&SocketAddr::new(ip, peer.port()))))
-    }
-
-    /// Notes that a relayed address is lent.
-    pub(crate) fn lend(self: &Arc<Self>, listener: TcpListener, relayed: SocketAddr, to: &Tenant) -> Lent {
-        lock(&self.lent).insert(relayed, to.clone());
-        Lent {
-            shared: Arc::clone(self),
-            relayed,
-            listener,
-        }
-    }
-
-    /// Notes that what is lent is another one's now.
-    pub(crate) fn hand_over(&self, lent: &Lent, to: &Tenant) {
-        lock(&self.lent).insert(lent.relayed, to.clone());
-    }
-
-    /// Notes what an allocation leaves if its client comes again.
-    pub(crate) fn register(self: &Arc<Self>, instance: Instance, estate: Estate, tenant: &Tenant) -> Will {
-        let key = (tenant.account.clone(), instance);
-        lock(&self.estates).insert(key.clone(), (estate, tenant.clone()));
-        Will {
-            shared: Arc::clone(self),
-            key,
-            tenant: tenant.clone(),
-        }
-    }
-
-    /// Ends the allocation that `account` has under this INSTANCE, and gives what it leaves.
-    pub(crate) fn succeed(&self, account: &str, instance: Instance) -> Option<Estate> {
-        let (estate, tenant) = lock(&self.estates).remove(&(account.to_owned(), instance))?;
-        tenant.token.cancel();
-        if let Some(name) = &estate.name {
-            tenant.leave(&mut lock(&self.names), name, |(_, tenant)| tenant);
-        }
-        Some(estate)
-    }
-
-    /// Who of `account` has this address or this name.
-    pub(crate) fn rival(
-        &self,
-        account: &str,
-        relayed: Option<SocketAddr>,
-        name: Option<&str>,
-    ) -> Option<Tenant> {
-        let of_port = relayed.and_then(|relayed| lock(&self.lent).get(&relayed).cloned());
-        let of_name = || name.and_then(|name| lock(&self.names).get(name).map(|(_, tenant)| tenant.clone()));
-        of_port
-            .or_else(of_name)
-            .filter(|tenant| tenant.account == account)
+                    || self.tenancies.is_lent(SocketAddr::new(ip, peer.port()))))
     }
 
     /// Counts a connection among the strangers; `None` when there are too many.
@@ -307,27 +201,6 @@ impl Shared {
                 }),
         }
     }
-
-    /// Lends a name; `None` when somebody has it.
-    pub(crate) fn lend_name(self: &Arc<Self>, name: &str, to: &Tenant) -> Option<NameLease> {
-        let mut names = lock(&self.names);
-        if names.contains_key(name) {
-            return None;
-        }
-        let (sender, arrivals) = mpsc::channel(ARRIVALS);
-        names.insert(name.to_owned(), (sender, to.clone()));
-        Some(NameLease {
-            shared: Arc::clone(self),
-            tenant: to.clone(),
-            name: name.to_owned(),
-            arrivals,
-        })
-    }
-
-    /// Where connections for `name` go.
-    pub(crate) fn holder(&self, name: &str) -> Option<mpsc::Sender<Arrival>> {
-        lock(&self.names).get(name).map(|(sender, _)| sender.clone())
-    }
 }
 
 /// What [`Shared::fetch`] found.
@@ -364,52 +237,6 @@ impl Drop for Waiting {
     }
 }
 
-impl Drop for NameLease {
-    fn drop(&mut self) {
-        self.tenant
-            .leave(&mut lock(&self.shared.names), &self.name, |(_, tenant)| tenant);
-    }
-}
-
-impl Drop for Will {
-    fn drop(&mut self) {
-        let mut estates = lock(&self.shared.estates);
-        let left = self.tenant.leave(&mut estates, &self.key, |(_, tenant)| tenant);
-        drop(estates);
-        // It may be the last to hold the port, whose own end is noted in another list.
-        drop(left);
-    }
-}
-
-impl Tenant {
-    pub(crate) fn new(account: &str) -> Self {
-        Self {
-            account: account.to_owned(),
-            token: CancellationToken::new(),
-            doubt: Arc::default(),
-        }
-    }
-
-    /// Takes the entry for `key` out, unless somebody else has it by now.
-    fn leave<K: Eq + Hash + Borrow<Q>, Q: Eq + Hash + ?Sized, V>(
-        &self,
-        entries: &mut HashMap<K, V>,
-        key: &Q,
-        tenant: impl Fn(&V) -> &Self,
-    ) -> Option<V> {
-        let is_ours = entries
-            .get(key)
-            .is_some_and(|entry| Arc::ptr_eq(&tenant(entry).doubt, &self.doubt));
-        is_ours.then(|| entries.remove(key)).flatten()
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        lock(&self.shared.lent).remove(&self.relayed);
-    }
-}
-
 impl Drop for Stranger {
     fn drop(&mut self) {
         let mut strangers = lock(&self.shared.strangers);
@@ -433,13 +260,16 @@ fn site(address: IpAddr) -> IpAddr {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::tenancy::Tenant;
 
     #[tokio::test]
     async fn of_its_own_addresses_a_relay_reaches_what_it_has_lent() {
@@ -454,7 +284,9 @@ mod tests {
         assert!(may("8.8.8.8:22"));
         assert!(!may("9.9.9.9:50000"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let lent = shared.lend(listener, "9.9.9.9:50000".parse().unwrap(), &Tenant::new("a"));
+        let lent = shared
+            .tenancies
+            .lend(listener, "9.9.9.9:50000".parse().unwrap(), &Tenant::new("a"));
         assert!(may("9.9.9.9:50000") && may("[::ffff:9.9.9.9]:50000"));
         assert!(!may("9.9.9.9:22") && !may("[::ffff:9.9.9.9]:22") && !may("10.0.0.1:50000"));
         drop(lent);

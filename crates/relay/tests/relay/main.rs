@@ -1,4 +1,4 @@
-//! The relay over real sockets on loopback, against a client by hand and coturn's.
+//! The relay over real sockets on loopback, against a client by hand, coturn's and librice's.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
