@@ -60,7 +60,7 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
         "#metrics = \"/run/pasarela/relay.sock\"",
         &format!("metrics = \"{}\"", socket.display()),
     );
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, &text).unwrap();
     let checked = pasarela(&["relay", "check", "--config", path]).output().unwrap();
     assert_eq!(checked.stdout, b"ok\n");
 
@@ -85,6 +85,28 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
     counters.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\npasarela_relay_allocations 0\n"), "{answer}");
+
+    let mut hangup_logs = |text: &str, what: &str| {
+        std::fs::write(&file, text).unwrap();
+        kill_process(Pid::from_child(&relay), Signal::HUP).unwrap();
+        let mut said = String::new();
+        while !said.contains(what) {
+            assert!(log.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        said
+    };
+    let said = hangup_logs(&text, "reloaded");
+    assert!(
+        !said.contains("not reloaded") && !said.contains("restart"),
+        "{said}"
+    );
+    let said = hangup_logs(&text.replace("any_peer", "any_per"), "not reloaded");
+    assert!(said.contains("unknown key `any_per`"), "{said}");
+    let said = hangup_logs(
+        &format!("realm = \"x\"\n{}", text.replace("\nrealm", "\n#realm")),
+        "reloaded",
+    );
+    assert!(said.contains("key=\"realm\""), "{said}");
 
     kill_process(Pid::from_child(&relay), Signal::TERM).unwrap();
     assert!(relay.wait().unwrap().success());
