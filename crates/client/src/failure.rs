@@ -142,8 +142,25 @@ fn kind_of(reply: &Reply) -> FailureKind {
         530 | 532 => K::Login,
         521 | 533 | 534 | 536 => K::Tls,
         550 | 553 | 451 | 551 => match () {
-            () if says(&["no such", "not found", "doesn't exist", "does not exist", "cannot find"]) => K::NotFound,
-            () if says(&["permission", "denied", "not allowed", "forbidden", "read-only", "prohibited"]) => {
+            () if says(&[
+                "no such",
+                "not found",
+                "doesn't exist",
+                "does not exist",
+                "cannot find",
+            ]) =>
+            {
+                K::NotFound
+            }
+            () if says(&[
+                "permission",
+                "denied",
+                "not allowed",
+                "forbidden",
+                "read-only",
+                "prohibited",
+            ]) =>
+            {
                 K::Permission
             }
             () if says(&["not empty"]) => K::NotEmpty,

@@ -1,6 +1,7 @@
 //! A place that files are in, seen from a client.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pasarela_store::{Result, Storage, VirtualPath};
@@ -49,27 +50,50 @@ pub struct Digest {
     pub bytes: Vec<u8>,
 }
 
-/// What a place can do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is an ability of its own, independent of the others"
-)]
+/// What a place can do. The default is a place that can nearly nothing, one file at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
-    /// Sizes are those of the bytes that a read gives.
+    /// It is on this machine: reading it back costs no network.
+    pub is_local: bool,
+    /// The sizes that it tells are exact, in bytes.
     pub exact_size: bool,
-    /// Times are exact to the second and in UTC.
+    /// The times that it tells have a zone and are good to `time_precision`.
     pub exact_times: bool,
+    /// How exactly a time is kept.
+    pub time_precision: Duration,
     /// Modification times can be set.
     pub set_times: bool,
-    /// Uploads can begin in the middle of a file.
-    pub ranges_up: bool,
-    /// Reads can begin in the middle of a file.
+    /// A file can be read from any offset.
     pub ranges_down: bool,
+    /// An interrupted upload can go on where it ended.
+    pub ranges_up: bool,
+    /// An upload takes bytes at any offset in any order.
+    pub writes_anywhere: bool,
     /// What `digest` can compute, best first.
     pub digests: Vec<Algorithm>,
-    /// A rename replaces what stands under the new name in one step.
+    /// A rename replaces a file in one step.
     pub atomic_rename: bool,
-    /// Files that may be open at once.
+    /// Names that differ only in case are one name here.
+    pub folds_names: bool,
+    /// How many transfers it takes at once.
     pub parallel: usize,
+}
+
+impl Default for Abilities {
+    fn default() -> Self {
+        Self {
+            is_local: false,
+            exact_size: false,
+            exact_times: false,
+            time_precision: Duration::from_secs(1),
+            set_times: false,
+            ranges_down: false,
+            ranges_up: false,
+            writes_anywhere: false,
+            digests: Vec::new(),
+            atomic_rename: false,
+            folds_names: false,
+            parallel: 1,
+        }
+    }
 }

@@ -43,7 +43,9 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 #[non_exhaustive]
 pub enum BadUrl {
     /// No scheme at all.
-    #[error("{0:?} is no URL\nhint: ftp://HOST/PATH, ftps://… (TLS from the first byte) or ftpes://… (AUTH TLS)")]
+    #[error(
+        "{0:?} is no URL\nhint: ftp://HOST/PATH, ftps://… (TLS from the first byte) or ftpes://… (AUTH TLS)"
+    )]
     NoScheme(String),
     /// A scheme of somebody else.
     #[error("{0}:// is not known here\nhint: ftp, ftps and ftpes are")]
@@ -122,10 +124,10 @@ impl FromStr for Url {
             Some((login, host)) => (Some(login), host),
             None => (None, authority),
         };
-        let (user, password) = match login.map(|login| login.split_once(':').unwrap_or((login, "\0"))) {
+        let (user, password) = match login.map(|login| login.split_once(':').ok_or(login)) {
             None => (None, None),
-            Some((user, "\0")) => (Some(decode(user)?), None),
-            Some((user, password)) => (Some(decode(user)?), Some(Secret::new(decode(password)?))),
+            Some(Err(user)) => (Some(decode(user)?), None),
+            Some(Ok((user, password))) => (Some(decode(user)?), Some(Secret::new(decode(password)?))),
         };
         let (host, port) = match host.strip_prefix('[') {
             Some(rest) => {
@@ -293,11 +295,20 @@ mod tests {
 
     #[test]
     fn what_is_no_url_says_what_one_looks_like() {
-        assert!("/srv/files".parse::<Url>().unwrap_err().to_string().contains("hint: ftp://"));
+        assert!(
+            "/srv/files"
+                .parse::<Url>()
+                .unwrap_err()
+                .to_string()
+                .contains("hint: ftp://")
+        );
         assert_eq!("http://h/".parse::<Url>(), Err(BadUrl::Scheme("http".to_owned())));
         assert_eq!("ftp:///x".parse::<Url>(), Err(BadUrl::Host));
         assert_eq!("ftp://h:0/".parse::<Url>(), Err(BadUrl::Port("0".to_owned())));
-        assert_eq!("ftp://h:70000/".parse::<Url>(), Err(BadUrl::Port("70000".to_owned())));
+        assert_eq!(
+            "ftp://h:70000/".parse::<Url>(),
+            Err(BadUrl::Port("70000".to_owned()))
+        );
         assert_eq!("ftp://h/%4".parse::<Url>(), Err(BadUrl::Escape));
         assert_eq!("ftp://h/%zz".parse::<Url>(), Err(BadUrl::Escape));
     }

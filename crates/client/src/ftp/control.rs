@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BytesMut};
+use bytes::BytesMut;
 use pasarela_ftp_proto::user_pi::{Errand, Fault, Outcome, Output, Patience, Reply, UserPi};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,7 +20,10 @@ pub(super) struct Control {
     wire: Option<Wire>,
     pi: UserPi,
     unsent: BytesMut,
+    is_flushed: bool,
     received: BytesMut,
+    /// Why nothing more comes.
+    failed: Option<Failure>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
 }
@@ -30,7 +33,7 @@ pub(super) struct Control {
 pub(super) enum Event {
     /// A handshake is to be made: [`Control::take_tcp`], then [`Control::secured`].
     StartTls,
-    Began(Reply),
+    Began,
     Done(Outcome),
 }
 
@@ -48,7 +51,9 @@ impl Control {
             wire: Some(wire),
             pi: UserPi::new(patience),
             unsent: BytesMut::new(),
+            is_flushed: true,
             received: BytesMut::with_capacity(4096),
+            failed: None,
         })
     }
 
@@ -56,16 +61,20 @@ impl Control {
         self.wire.as_ref().is_some_and(Wire::is_tls)
     }
 
-    /// Whether it can be sent for an errand and the server has not hung up meanwhile.
-    pub(super) fn is_usable(&mut self) -> bool {
-        let Some(wire) = &self.wire else { return false };
-        // Readable without having been asked: a goodbye, the end, or (TLS) tickets, which say nothing against it.
-        let silent = match peek(wire.tcp()) {
+    /// Whether it can be sent for an errand and the server has not hung up meanwhile, as far as can be seen.
+    pub(super) fn is_usable(&self) -> bool {
+        // In clear nothing may come unasked but a goodbye. What waits under TLS may be tickets.
+        let alive = match self.wire.as_ref().and_then(|wire| peek(wire.tcp())) {
             Some(Ok(0) | Err(_)) => false,
-            Some(Ok(_)) => wire.is_tls(),
-            None => true,
+            Some(Ok(_)) => self.is_protected(),
+            None => self.wire.is_some(),
         };
-        silent && self.pi.is_idle()
+        alive && self.failed.is_none() && self.pi.is_idle()
+    }
+
+    /// Whether something has come that nobody has read.
+    pub(super) fn has_unread(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| peek(wire.tcp()).is_some())
     }
 
     pub(super) fn begin(&mut self, errand: Errand) -> Result<(), Failure> {
@@ -97,6 +106,9 @@ impl Control {
 
     /// The next thing that happens to the open errand. May be dropped at any time without loss.
     pub(super) async fn next(&mut self) -> Result<Event, Failure> {
+        if let Some(failure) = &self.failed {
+            return Err(failure.clone());
+        }
         loop {
             while let Some(output) = self.pi.poll_output() {
                 match output {
@@ -105,9 +117,13 @@ impl Control {
                     Output::Heard(reply) => tracing::debug!(%reply, "received"),
                     Output::Met(quirk) => tracing::debug!(?quirk, "the server has a way of its own"),
                     Output::StartTls => return Ok(Event::StartTls),
-                    Output::Began(reply) => return Ok(Event::Began(reply)),
+                    Output::Began(_) => return Ok(Event::Began),
                     Output::Done(outcome) => return Ok(Event::Done(outcome)),
-                    Output::Failed(fault) => return Err(fault.into()),
+                    Output::Failed(fault) => {
+                        let failure = Failure::from(fault);
+                        self.failed = Some(failure.clone());
+                        return Err(failure);
+                    }
                 }
             }
             let Some(wire) = &mut self.wire else {
@@ -121,28 +137,37 @@ impl Control {
                 }
             };
             // Writing comes first: it is short, and a reply follows it.
-            let writing = !self.unsent.is_empty();
-            tokio::select! {
-                written = wire.write(&self.unsent), if writing => match written {
-                    Ok(0) => self.pi.handle_end_of_input(Instant::now()),
-                    Ok(length) => {
-                        self.unsent.advance(length);
-                        if self.unsent.is_empty() {
-                            // A TLS stream may hold what TCP did not take; the next read sends it on.
-                            let _ = wire.flush().await;
-                        }
-                    }
-                    // What the server said last may still be there to be read.
-                    Err(_) => self.unsent.clear(),
-                },
-                read = wire.read_buf(&mut self.received), if !writing => match read {
-                    Ok(0) | Err(_) => self.pi.handle_end_of_input(Instant::now()),
-                    Ok(_) => {
-                        self.pi.handle_input(Instant::now(), &self.received);
-                        self.received.clear();
-                    }
-                },
-                () = alarm => self.pi.handle_timeout(Instant::now()),
+            let (unsent, received, is_flushed) = (&mut self.unsent, &mut self.received, &mut self.is_flushed);
+            let moving = async {
+                if !unsent.is_empty() {
+                    *is_flushed = false;
+                    return Ok((wire.write_buf(unsent).await? == 0).then_some(0));
+                }
+                if !*is_flushed {
+                    wire.flush().await?;
+                    *is_flushed = true;
+                    return Ok(None);
+                }
+                wire.read_buf(received).await.map(Some)
+            };
+            let moved: Option<io::Result<Option<usize>>> = tokio::select! {
+                moved = moving => Some(moved),
+                () = alarm => None,
+            };
+            match moved {
+                None => self.pi.handle_timeout(Instant::now()),
+                Some(Ok(None)) => {}
+                Some(Ok(Some(0))) => self.pi.handle_end_of_input(Instant::now()),
+                Some(Ok(Some(_))) => {
+                    self.pi.handle_input(Instant::now(), &self.received);
+                    self.received.clear();
+                }
+                // What the server said last may still be there to be read.
+                Some(Err(_)) if !self.unsent.is_empty() || !self.is_flushed => {
+                    self.unsent.clear();
+                    self.is_flushed = true;
+                }
+                Some(Err(_)) => self.pi.handle_end_of_input(Instant::now()),
             }
         }
     }
@@ -178,7 +203,10 @@ impl Control {
 }
 
 pub(super) fn unexpected(outcome: &Outcome) -> Failure {
-    Failure::new(FailureKind::Other, format!("an errand ended as another one: {outcome:?}"))
+    Failure::new(
+        FailureKind::Other,
+        format!("an errand ended as another one: {outcome:?}"),
+    )
 }
 
 /// Looks whether there is something to read, without waiting; `None`: nothing.

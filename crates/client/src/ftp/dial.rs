@@ -23,7 +23,10 @@ pub(super) async fn dial(host: &str, port: u16, within: Duration) -> Result<TcpS
         let addresses: Vec<_> = lookup_host((host, port))
             .await
             .map_err(|error| {
-                Failure::new(FailureKind::Connect, format!("the name {host:?} cannot be resolved: {error}"))
+                Failure::new(
+                    FailureKind::Connect,
+                    format!("the name {host:?} cannot be resolved: {error}"),
+                )
             })?
             .collect();
         race(addresses).await.map_err(|error| {
@@ -76,7 +79,11 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 
 /// Connects a data connection: to this address, from the address that the control connection has here.
 pub(super) async fn dial_data(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     let mut from = from;
     from.set_port(0);
     socket.bind(from)?;

@@ -40,7 +40,10 @@ pub(super) async fn open(site: &Site) -> Result<Connection, Failure> {
             opened => return opened,
         }
     }
-    Err(Failure::new(FailureKind::Connect, "no attempt to connect was allowed"))
+    Err(Failure::new(
+        FailureKind::Connect,
+        "no attempt to connect was allowed",
+    ))
 }
 
 /// Whether another attempt may end differently. A server that says that there are too many connections is heard by the
@@ -72,17 +75,25 @@ async fn attempt_to_open(site: &Site) -> Result<Connection, Failure> {
     if site.security != Security::Implicit {
         secured = protect(site, &mut control, tls, memory).await?;
     } else {
-        expect(control.run(Errand::ProtectData).await?, "protect data connections")?;
+        expect(
+            control.run(Errand::ProtectData).await?,
+            "protect data connections",
+        )?;
     }
     if secured.is_none() && !site.is_anonymous() && !site.options.plain_password {
         return Err(Failure::new(
             FailureKind::Tls,
-            format!("{} offers no TLS, and the password would go out in clear", site.host),
+            format!(
+                "{} offers no TLS, and the password would go out in clear",
+                site.host
+            ),
         )
         .hint("allow plain passwords for this server only if everybody on the way may read it"));
     }
-    expect(control.run(Errand::Login(site.credentials())).await?, "log in")
-        .map_err(|failure| Failure { kind: FailureKind::Login, ..failure })?;
+    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
+        kind: FailureKind::Login,
+        ..failure
+    })?;
     tracing::info!(host = site.host, protected = secured.is_some(), "logged in");
     if let Some((_, shown)) = &secured {
         remember(site, shown, memory).await;
@@ -121,11 +132,10 @@ async fn protect(
                 control.secured(wire);
             }
             Event::Done(Outcome::Unprotected(reply)) if site.security == Security::Required => {
-                return Err(Failure::new(
-                    FailureKind::Tls,
-                    format!("{} refuses TLS: {reply}", site.host),
-                )
-                .hint("ftps:// speaks TLS from the first byte, on a port of its own"));
+                return Err(
+                    Failure::new(FailureKind::Tls, format!("{} refuses TLS: {reply}", site.host))
+                        .hint("ftps:// speaks TLS from the first byte, on a port of its own"),
+                );
             }
             Event::Done(Outcome::Unprotected(reply)) if memory.is_some() => {
                 return Err(Failure::new(
@@ -142,7 +152,7 @@ async fn protect(
                 expect(outcome, "protect data connections")?;
                 return Ok(secured);
             }
-            Event::Began(_) => {}
+            Event::Began => {}
         }
     }
 }
@@ -150,9 +160,18 @@ async fn protect(
 async fn shake_hands(site: &Site, tls: &ClientTls, tcp: TcpStream) -> Result<(Wire, Shown), Failure> {
     let shaken = timeout(site.options.connect_timeout, tls.connect_control(tcp)).await;
     let (stream, shown) = shaken
-        .map_err(|_| Failure::new(FailureKind::Tls, "the server does not answer in the TLS handshake"))?
+        .map_err(|_| {
+            Failure::new(
+                FailureKind::Tls,
+                "the server does not answer in the TLS handshake",
+            )
+        })?
         .map_err(tls_failure)?;
-    tracing::debug!(version = stream.protocol(), cipher = stream.cipher(), "the control connection is protected");
+    tracing::debug!(
+        version = stream.protocol(),
+        cipher = stream.cipher(),
+        "the control connection is protected"
+    );
     Ok((Wire::Tls(Box::new(stream)), shown))
 }
 
@@ -193,7 +212,12 @@ async fn known(site: &Site) -> Result<Option<Known>, Failure> {
     let looked_up = tokio::task::spawn_blocking(move || servers.look_up(&host, port)).await;
     looked_up
         .unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)))
-        .map_err(|error| Failure::new(FailureKind::Tls, format!("the known servers cannot be read: {error}")))
+        .map_err(|error| {
+            Failure::new(
+                FailureKind::Tls,
+                format!("the known servers cannot be read: {error}"),
+            )
+        })
 }
 
 /// Keeps that the server had TLS. A memory that cannot be written is a reason to say so, not to stop.

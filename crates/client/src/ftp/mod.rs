@@ -3,7 +3,6 @@
 mod control;
 mod data;
 mod dial;
-mod facts;
 mod listing;
 mod login;
 mod pool;

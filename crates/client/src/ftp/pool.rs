@@ -72,14 +72,17 @@ impl Pool {
             match login::open(&self.site).await {
                 Ok(connection) => {
                     std::mem::forget(counted);
-                    self.features().get_or_insert_with(|| Arc::clone(&connection.features));
+                    self.features()
+                        .get_or_insert_with(|| Arc::clone(&connection.features));
                     return Ok(self.hand_out(connection, permit));
                 }
                 Err(failure) if is_too_many(&failure) => {
                     drop(counted);
                     let others = self.open.load(Ordering::Relaxed);
                     if others == 0 {
-                        return Err(failure.hint("the server takes no more connections from this user or address"));
+                        return Err(
+                            failure.hint("the server takes no more connections from this user or address")
+                        );
                     }
                     self.shrink(permit, &failure);
                     tokio::time::sleep(PLACE_WAIT).await;
@@ -120,7 +123,9 @@ impl Pool {
     fn shrink(&self, permit: OwnedSemaphorePermit, failure: &Failure) {
         let shrunk = self
             .limit
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |limit| (limit > 1).then(|| limit - 1));
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |limit| {
+                (limit > 1).then(|| limit - 1)
+            });
         if shrunk.is_ok() {
             permit.forget();
             tracing::info!(limit = self.limit(), %failure, "the server takes fewer connections");
@@ -139,7 +144,7 @@ impl Pool {
         if !connection.control.is_usable() {
             return false;
         }
-        connection.used.elapsed() < STALE
+        (connection.used.elapsed() < STALE && !connection.control.has_unread())
             || connection
                 .control
                 .command("NOOP", b"")
@@ -174,7 +179,10 @@ fn is_too_many(failure: &Failure) -> bool {
     failure.reply.as_ref().is_some_and(|reply| {
         let text = reply.to_string().to_ascii_lowercase();
         reply.code == 421
-            || reply.code == 530 && ["too many", "maximum", "limit", "connections"].iter().any(|w| text.contains(w))
+            || reply.code == 530
+                && ["too many", "maximum", "limit", "connections"]
+                    .iter()
+                    .any(|w| text.contains(w))
     })
 }
 
@@ -201,7 +209,9 @@ impl Drop for Lease {
         if connection.control.is_usable() && !self.pool.permits.is_closed() {
             connection.used = Instant::now();
             let idle = &self.pool.idle;
-            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            idle.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         } else {
             self.pool.gone();
         }

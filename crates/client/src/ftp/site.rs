@@ -91,9 +91,10 @@ impl Site {
     #[must_use]
     pub fn of(url: &Url) -> Self {
         let anonymous = || (b"anonymous".to_vec(), Secret::new(*b"anonymous@"));
-        let (user, password) = url.user.clone().map_or_else(anonymous, |user| {
-            (user, url.password.clone().unwrap_or_default())
-        });
+        let (user, password) = url
+            .user
+            .clone()
+            .map_or_else(anonymous, |user| (user, url.password.clone().unwrap_or_default()));
         Self {
             host: url.host.clone(),
             port: url.port,
@@ -113,7 +114,9 @@ impl Site {
 
     /// Whether its password is none.
     pub(super) fn is_anonymous(&self) -> bool {
-        [&b"anonymous"[..], b"ftp"].iter().any(|name| self.user.eq_ignore_ascii_case(name))
+        [&b"anonymous"[..], b"ftp"]
+            .iter()
+            .any(|name| self.user.eq_ignore_ascii_case(name))
     }
 
     pub(super) fn known_servers(&self) -> Option<&Arc<KnownServers>> {

@@ -178,6 +178,9 @@ fn pins_are_read_in_the_spellings_people_have() {
     assert_eq!(pin.to_string().parse(), Ok(pin));
     assert_eq!(Fingerprint(pin.0).to_string().parse(), Ok(pin));
     assert_eq!(Fingerprint(pin.0).to_hex().parse(), Ok(pin));
+    let slashes = Pin([0xff; 32]);
+    assert_eq!(slashes.to_string().parse(), Ok(slashes));
+    assert_eq!(slashes.to_string().replacen("//", "/", 1).parse(), Ok(slashes));
     assert_eq!("sha256//AAAA".parse::<Pin>(), Err(BadPin));
     assert_eq!("".parse::<Pin>(), Err(BadPin));
 }

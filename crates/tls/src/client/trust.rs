@@ -113,8 +113,10 @@ impl FromStr for Pin {
 
     /// Takes `sha256//BASE64` (curl's spelling), `sha256/BASE64`, and 64 hexadecimal digits with or without colons.
     fn from_str(text: &str) -> Result<Self, BadPin> {
+        // 32 bytes are 44 letters, of which `/` may be the first: the length tells whose it is.
         let bytes = match text.strip_prefix("sha256/") {
-            Some(rest) => BASE64.decode(rest.trim_start_matches('/')).ok(),
+            Some(rest) if rest.len() == 45 => BASE64.decode(rest.strip_prefix('/').unwrap_or(rest)).ok(),
+            Some(rest) => BASE64.decode(rest).ok(),
             None => hex::decode(text.replace(':', "")).ok(),
         };
         bytes
