@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use pasarela_client::{Algorithm, Failure, FtpRemote, Remote as _};
 use pasarela_store::{ErrorKind, Kind, Open, Result, Storage as _, VirtualPath};
-use pasarela_testkit::{noise, sha256};
+use pasarela_testkit::{noise, sha256_of};
 use servers::{Brand, Server, Wire};
 
 /// More than a few records and windows.
@@ -44,12 +44,12 @@ servers! {
 
 trait Explained<T> {
     /// The value, or what the server said.
-    fn ok(self) -> T;
+    fn done(self) -> T;
 }
 
 impl<T> Explained<T> for Result<T> {
     #[track_caller]
-    fn ok(self) -> T {
+    fn done(self) -> T {
         match self {
             Ok(value) => value,
             Err(error) => panic!("{error:?}: {:?}", Failure::of(&error).map(ToString::to_string)),
@@ -81,9 +81,9 @@ async fn write(remote: &FtpRemote, path: &VirtualPath, how: Open, content: &[u8]
 }
 
 async fn names(remote: &FtpRemote, path: &VirtualPath) -> Vec<Vec<u8>> {
-    let mut pages = remote.list(path).await.ok();
+    let mut pages = remote.list(path).await.done();
     let mut names = Vec::new();
-    while let Some(page) = pages.next_page().await.ok() {
+    while let Some(page) = pages.next_page().await.done() {
         names.extend(page.into_iter().map(|entry| entry.name));
     }
     names.sort();
@@ -92,31 +92,31 @@ async fn names(remote: &FtpRemote, path: &VirtualPath) -> Vec<Vec<u8>> {
 
 async fn exercise(server: &Server, brand: Brand) {
     let remote = server.remote();
-    let home = remote.resolve(b"").await.ok();
+    let home = remote.resolve(b"").await.done();
     let at = |name: &[u8]| home.resolve(name).unwrap();
-    let large = noise(LARGE);
+    let large = noise(1, LARGE);
     fs::write(server.root().join("large"), &large).unwrap();
     fs::write(server.root().join("empty"), b"").unwrap();
 
     // Reading: whole, empty, from the middle, in jumps; many in a row, so that tickets would run out if not renewed.
     assert_eq!(
-        sha256(&read(&remote, &at(b"large"), 0).await.ok()),
-        sha256(&large)
+        sha256_of(&read(&remote, &at(b"large"), 0).await.done()),
+        sha256_of(&large)
     );
-    assert_eq!(read(&remote, &at(b"empty"), 0).await.ok(), b"");
+    assert_eq!(read(&remote, &at(b"empty"), 0).await.done(), b"");
     assert_eq!(
-        read(&remote, &at(b"large"), 1_000_000).await.ok(),
+        read(&remote, &at(b"large"), 1_000_000).await.done(),
         &large[1_000_000..]
     );
-    let file = remote.open(&at(b"large"), Open::Read).await.ok();
+    let file = remote.open(&at(b"large"), Open::Read).await.done();
     for offset in [2_000_000_usize, 10, 700_000, 2_900_000] {
-        let bytes = file.read_at(offset as u64, 1000).await.ok();
+        let bytes = file.read_at(offset as u64, 1000).await.done();
         assert!(!bytes.is_empty());
         assert_eq!(bytes, large[offset..offset + bytes.len()]);
     }
     drop(file);
     for _ in 0..12 {
-        assert_eq!(read(&remote, &at(b"empty"), 0).await.ok(), b"");
+        assert_eq!(read(&remote, &at(b"empty"), 0).await.done(), b"");
     }
     assert_eq!(
         read(&remote, &at(b"nothing"), 0).await.unwrap_err().kind,
@@ -125,30 +125,30 @@ async fn exercise(server: &Server, brand: Brand) {
 
     // Writing: new, over it, on from the middle, at the end; names as bytes.
     let odd = "a b (é) -x".as_bytes();
-    write(&remote, &at(odd), Open::Replace, &large).await.ok();
+    write(&remote, &at(odd), Open::Replace, &large).await.done();
     assert_eq!(
-        sha256(&fs::read(server.root().join("a b (é) -x")).unwrap()),
-        sha256(&large)
+        sha256_of(&fs::read(server.root().join("a b (é) -x")).unwrap()),
+        sha256_of(&large)
     );
-    write(&remote, &at(odd), Open::Replace, b"12345").await.ok();
+    write(&remote, &at(odd), Open::Replace, b"12345").await.done();
     write(&remote, &at(odd), Open::Resume { offset: 5 }, b"678")
         .await
-        .ok();
-    write(&remote, &at(odd), Open::Append, b"9").await.ok();
+        .done();
+    write(&remote, &at(odd), Open::Append, b"9").await.done();
     assert_eq!(fs::read(server.root().join("a b (é) -x")).unwrap(), b"123456789");
-    write(&remote, &at(b"none"), Open::Replace, b"").await.ok();
+    write(&remote, &at(b"none"), Open::Replace, b"").await.done();
     for turn in 0..8 {
         let name = format!("turn{turn}");
         write(&remote, &at(name.as_bytes()), Open::Replace, name.as_bytes())
             .await
-            .ok();
-        remote.remove_file(&at(name.as_bytes())).await.ok();
+            .done();
+        remote.remove_file(&at(name.as_bytes())).await.done();
     }
     let again = remote.open(&at(odd), Open::CreateNew).await;
     assert_eq!(again.err().unwrap().kind, ErrorKind::Exists);
 
     // Looking.
-    let found = remote.stat(&at(b"large")).await.ok();
+    let found = remote.stat(&at(b"large")).await.done();
     assert_eq!((found.kind, found.size), (Kind::File, LARGE as u64));
     let age = SystemTime::now()
         .duration_since(found.modified)
@@ -157,13 +157,13 @@ async fn exercise(server: &Server, brand: Brand) {
     assert_eq!(names(&remote, &home).await, [odd, b"empty", b"large", b"none"]);
 
     // Folders, renames, removals, and what they cannot do.
-    remote.make_dir(&at(b"folder")).await.ok();
+    remote.make_dir(&at(b"folder")).await.done();
     assert_eq!(
         remote.make_dir(&at(b"folder")).await.unwrap_err().kind,
         ErrorKind::Exists
     );
-    assert_eq!(remote.stat(&at(b"folder")).await.ok().kind, Kind::Directory);
-    remote.rename(&at(odd), &at(b"folder/moved"), false).await.ok();
+    assert_eq!(remote.stat(&at(b"folder")).await.done().kind, Kind::Directory);
+    remote.rename(&at(odd), &at(b"folder/moved"), false).await.done();
     assert_eq!(names(&remote, &at(b"folder")).await, [b"moved"]);
     let taken = remote.rename(&at(b"none"), &at(b"large"), false).await;
     assert_eq!(taken.unwrap_err().kind, ErrorKind::Exists);
@@ -171,8 +171,8 @@ async fn exercise(server: &Server, brand: Brand) {
         remote.remove_dir(&at(b"folder")).await.unwrap_err().kind,
         ErrorKind::NotEmpty
     );
-    remote.remove_file(&at(b"folder/moved")).await.ok();
-    remote.remove_dir(&at(b"folder")).await.ok();
+    remote.remove_file(&at(b"folder/moved")).await.done();
+    remote.remove_dir(&at(b"folder")).await.done();
     assert_eq!(
         remote.remove_file(&at(b"gone")).await.unwrap_err().kind,
         ErrorKind::NotFound
@@ -186,8 +186,8 @@ async fn exercise(server: &Server, brand: Brand) {
     );
     if abilities.set_times {
         let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
-        remote.set_modified(&at(b"large"), then).await.ok();
-        assert_eq!(remote.stat(&at(b"large")).await.ok().modified, then);
+        remote.set_modified(&at(b"large"), then).await.done();
+        assert_eq!(remote.stat(&at(b"large")).await.done().modified, then);
     }
     assert_eq!(
         abilities.digests.contains(&Algorithm::Sha256),
@@ -198,10 +198,10 @@ async fn exercise(server: &Server, brand: Brand) {
             let digest = remote
                 .digest(&at(b"large"), None, span.clone())
                 .await
-                .ok()
+                .done()
                 .unwrap();
             let bytes = span.map_or(&large[..], |span| &large[span.start as usize..span.end as usize]);
-            let expected = sha256(bytes).to_string();
+            let expected = sha256_of(bytes).to_string();
             let found: String = digest.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             assert_eq!((digest.algorithm, found), (Algorithm::Sha256, expected));
         }
@@ -211,11 +211,11 @@ async fn exercise(server: &Server, brand: Brand) {
     let reads: Vec<_> = (0..6)
         .map(|_| {
             let (remote, path) = (remote.clone(), at(b"large"));
-            tokio::spawn(async move { sha256(&read(&remote, &path, 0).await.ok()) })
+            tokio::spawn(async move { sha256_of(&read(&remote, &path, 0).await.done()) })
         })
         .collect();
     for one in reads {
-        assert_eq!(one.await.unwrap(), sha256(&large));
+        assert_eq!(one.await.unwrap(), sha256_of(&large));
     }
     remote.close().await;
 }
