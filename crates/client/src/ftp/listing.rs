@@ -33,21 +33,14 @@ struct Running {
 }
 
 impl Listing {
-    /// Gives the command, `MLSD …` or `LIST …`.
+    /// Gives the command, `MLSD …` or `LIST`, in the folder `within` where there is one.
     pub(super) async fn start(
         pool: &Arc<Pool>,
-        mut lease: Lease,
-        command: Vec<u8>,
+        within: Option<&[u8]>,
+        command: &[u8],
         kind: read::Kind,
     ) -> std::result::Result<Self, Failure> {
-        let begun = lease
-            .connection()?
-            .transfer(pool, None, command, "list the folder")
-            .await;
-        if begun.as_ref().is_err_and(|failure| failure.reply.is_none()) {
-            lease.discard();
-        }
-        let transfer = begun?;
+        let (lease, transfer) = pool.transfer(within, None, command, "list the folder").await?;
         Ok(Self {
             running: Some(Running { lease, transfer }),
             reader: Reader::new(kind, SystemTime::now()),

@@ -28,10 +28,10 @@ pub(super) struct Connection {
 const BACKOFF: Duration = Duration::from_millis(500);
 
 /// Connects and logs in; tries again where that may help.
-pub(super) async fn open(site: &Site) -> Result<Connection, Failure> {
+pub(super) async fn open(site: &Site, tls12: bool) -> Result<Connection, Failure> {
     let mut wait = BACKOFF;
     for attempt in 1.. {
-        match attempt_to_open(site).await {
+        match attempt_to_open(site, tls12).await {
             Err(failure) if attempt < site.options.attempts && may_pass(&failure) => {
                 tracing::warn!(attempt, %failure, "no connection; trying again");
                 sleep(wait).await;
@@ -55,8 +55,13 @@ fn may_pass(failure: &Failure) -> bool {
     ) && failure.reply.is_none()
 }
 
-async fn attempt_to_open(site: &Site) -> Result<Connection, Failure> {
-    let tls = ClientTls::new(&site.trust, &site.host, site.port).map(Arc::new);
+async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure> {
+    let new = if tls12 {
+        ClientTls::new_tls12
+    } else {
+        ClientTls::new
+    };
+    let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
     let tcp = dial(&site.host, site.port, site.options.connect_timeout).await?;
 

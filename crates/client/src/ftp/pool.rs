@@ -1,13 +1,13 @@
 //! The control connections of one site: handed out, taken back, and no more than the server takes.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::user_pi::Features;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::data::Way;
+use super::data::{Transfer, Way};
 use super::login::{self, Connection};
 use super::site::Site;
 use crate::{Failure, FailureKind};
@@ -27,6 +27,8 @@ pub(super) struct Pool {
     features: Mutex<Option<Arc<Features>>>,
     /// The way of data connections that worked last.
     pub(super) way: AtomicU8,
+    /// The server is mean with tickets of TLS 1.3.
+    tls12: AtomicBool,
 }
 
 /// A connection that is handed out. Dropped: it goes back if it can be used again.
@@ -37,6 +39,8 @@ pub(super) struct Lease {
     _permit: OwnedSemaphorePermit,
 }
 
+/// Attempts to get a data connection.
+const TRANSFER_ATTEMPTS: u32 = 2;
 /// After this long without use, a connection has to prove that it still works.
 const STALE: Duration = Duration::from_secs(15);
 /// A server that takes fewer connections than we would like frees a place when one of ours ends; until then, waits.
@@ -52,6 +56,7 @@ impl Pool {
             limit: AtomicUsize::new(parallel),
             features: Mutex::default(),
             way: AtomicU8::new(Way::Unknown as u8),
+            tls12: AtomicBool::new(false),
             site,
         })
     }
@@ -62,6 +67,13 @@ impl Pool {
             let closed = |_| Failure::new(FailureKind::Usage, "this place has been closed");
             let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(closed)?;
             while let Some(mut connection) = self.take_idle() {
+                if connection.tls.as_ref().is_some_and(|tls| tls.is_spent()) {
+                    tracing::debug!("no TLS session is left to resume; connecting anew, with TLS 1.2");
+                    self.tls12.store(true, Ordering::Relaxed);
+                    self.gone();
+                    connection.control.quit().await;
+                    continue;
+                }
                 if self.is_alive(&mut connection).await {
                     return Ok(self.hand_out(connection, permit));
                 }
@@ -69,7 +81,8 @@ impl Pool {
             }
             self.open.fetch_add(1, Ordering::Relaxed);
             let counted = Counted(self);
-            match login::open(&self.site).await {
+            let tls12 = self.tls12.load(Ordering::Relaxed);
+            match login::open(&self.site, tls12).await {
                 Ok(connection) => {
                     std::mem::forget(counted);
                     self.features()
@@ -87,7 +100,47 @@ impl Pool {
                     self.shrink(permit, &failure);
                     tokio::time::sleep(PLACE_WAIT).await;
                 }
+                // A server without TLS 1.2; then it is a connection for every few transfers.
+                Err(failure) if tls12 && failure.kind == FailureKind::Tls => {
+                    self.tls12.store(false, Ordering::Relaxed);
+                }
                 Err(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Begins a transfer on a connection of its own, in the folder `within` where there is one. A data connection that
+    /// did not come about is tried for again, as servers that have just closed one may stumble over the next.
+    pub(super) async fn transfer(
+        self: &Arc<Self>,
+        within: Option<&[u8]>,
+        restart: Option<u64>,
+        command: &[u8],
+        doing: &str,
+    ) -> Result<(Lease, Transfer), Failure> {
+        let mut attempt = 1;
+        loop {
+            let mut lease = self.lease().await?;
+            let connection = lease.connection()?;
+            if let Some(folder) = within {
+                let entered = connection.control.command("CWD", folder).await?;
+                if !entered.is_done() {
+                    return Err(Failure::refused("enter the folder", entered));
+                }
+            }
+            match connection.transfer(self, restart, command.to_vec(), doing).await {
+                Ok(transfer) => return Ok((lease, transfer)),
+                Err(failure) => {
+                    if failure.reply.is_none() {
+                        lease.discard();
+                    }
+                    let may_pass = matches!(failure.kind, FailureKind::Data | FailureKind::Tls);
+                    if !may_pass || attempt == TRANSFER_ATTEMPTS {
+                        return Err(failure);
+                    }
+                    tracing::debug!(%failure, "the data connection failed; trying again");
+                    attempt += 1;
+                }
             }
         }
     }
@@ -121,11 +174,10 @@ impl Pool {
 
     /// The permit is not given back: one connection fewer from now on, and at least one.
     fn shrink(&self, permit: OwnedSemaphorePermit, failure: &Failure) {
+        let fewer = |limit: usize| (limit > 1).then(|| limit - 1);
         let shrunk = self
             .limit
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |limit| {
-                (limit > 1).then(|| limit - 1)
-            });
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
         if shrunk.is_ok() {
             permit.forget();
             tracing::info!(limit = self.limit(), %failure, "the server takes fewer connections");

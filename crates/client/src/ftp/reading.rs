@@ -169,19 +169,15 @@ impl Task {
     }
 
     async fn begin(&self, offset: u64) -> std::result::Result<Running, Failure> {
-        let mut lease = self.pool.lease().await?;
         let command = [b"RETR ", &self.path[..]].concat();
         let restart = (offset > 0).then_some(offset);
-        let begun = lease
-            .connection()?
-            .transfer(&self.pool, restart, command, "send the file")
-            .await;
-        if begun.as_ref().is_err_and(|failure| failure.reply.is_none()) {
-            lease.discard();
-        }
+        let (lease, transfer) = self
+            .pool
+            .transfer(None, restart, &command, "send the file")
+            .await?;
         Ok(Running {
-            transfer: begun?,
             lease,
+            transfer,
             at: offset,
         })
     }

@@ -146,27 +146,19 @@ impl FtpRemote {
     }
 
     async fn pages(&self, dir: &VirtualPath) -> Outcome<Listing> {
-        let (mut lease, features) = self.lease().await?;
+        let features = self.pool.survey().await?;
         let name = dir.to_bytes();
         if features.has("MLST") {
             let command = [b"MLSD ", &name[..]].concat();
-            return Listing::start(&self.pool, lease, command, read::Kind::Mlsd).await;
+            return Listing::start(&self.pool, None, &command, read::Kind::Mlsd).await;
         }
         // LIST takes options and patterns where a name should stand, so the folder is entered first.
-        let entered = lease.connection()?.control.command("CWD", &name).await?;
-        if !entered.is_done() {
-            let mut failure = Failure::refused("enter the folder", entered);
-            if number_of(&lease.connection()?.control.command("SIZE", &name).await?).is_some() {
-                failure.kind = FailureKind::NotADirectory;
-            }
-            return Err(failure);
-        }
         let is_unix = features
             .system
             .as_deref()
             .is_none_or(|system| system.starts_with(b"UNIX"));
         let command = if is_unix { &b"LIST -a"[..] } else { b"LIST" };
-        Listing::start(&self.pool, lease, command.to_vec(), read::Kind::List).await
+        Listing::start(&self.pool, Some(&name), command, read::Kind::List).await
     }
 
     /// Opens for reading.

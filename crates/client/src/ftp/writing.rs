@@ -45,22 +45,15 @@ impl Writing {
         start: u64,
         restart: bool,
     ) -> std::result::Result<Self, Failure> {
-        let mut lease = pool.lease().await?;
         let command = [verb.as_bytes(), b" ", &path[..]].concat();
-        let begun = lease
-            .connection()?
-            .transfer(pool, restart.then_some(start), command, "take the file")
-            .await;
-        if begun.as_ref().is_err_and(|failure| failure.reply.is_none()) {
-            lease.discard();
-        }
-        let transfer = begun?;
+        let restart = restart.then_some(start);
+        let open = pool.transfer(None, restart, &command, "take the file").await?;
         let (inbox, messages) = mpsc::channel(1);
         let task = Task {
             pool: Arc::clone(pool),
             path,
             at: start,
-            state: State::Open(Box::new((lease, transfer))),
+            state: State::Open(Box::new(open)),
         };
         tokio::spawn(task.run(messages));
         Ok(Self { start, inbox })

@@ -16,7 +16,7 @@ use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
@@ -33,6 +33,7 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     judge: Arc<Judge>,
+    sessions: Arc<Sessions>,
     /// The public key that the control connection showed.
     control_key: Mutex<Option<Pin>>,
 }
@@ -69,20 +70,40 @@ impl ClientTls {
     /// # Errors
     /// [`TrustError`] when roots cannot be read, or when `host` is no name.
     pub fn new(trust: &Trust, host: &str, port: u16) -> Result<Self, TrustError> {
+        Self::speaking(&[&TLS13, &TLS12], trust, host, port)
+    }
+
+    /// As [`ClientTls::new`], with TLS 1.2 alone, whose sessions resume any number of times: for servers that demand
+    /// resumption and are mean with tickets (ProFTPD gives none with an upload).
+    ///
+    /// # Errors
+    /// As [`ClientTls::new`].
+    pub fn new_tls12(trust: &Trust, host: &str, port: u16) -> Result<Self, TrustError> {
+        Self::speaking(&[&TLS12], trust, host, port)
+    }
+
+    fn speaking(
+        versions: &[&'static SupportedProtocolVersion],
+        trust: &Trust,
+        host: &str,
+        port: u16,
+    ) -> Result<Self, TrustError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TrustError::BadName(host.to_owned()))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let judge = Arc::new(Judge::new(trust, host, port, &provider)?);
         let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13, &TLS12])
+            .with_protocol_versions(versions)
             .map_err(|error| TrustError::Unusable(error.to_string()))?
             .dangerous()
             .with_custom_certificate_verifier(Arc::clone(&judge) as Arc<_>)
             .with_no_client_auth();
-        config.resumption = Resumption::store(Arc::new(Sessions::default()));
+        let sessions = Arc::new(Sessions::default());
+        config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
         Ok(Self {
             config: Arc::new(config),
             name,
             judge,
+            sessions,
             control_key: Mutex::default(),
         })
     }
@@ -112,6 +133,12 @@ impl ClientTls {
             return Err(ConnectError::AnotherServer);
         }
         Ok(stream)
+    }
+
+    /// Whether sessions could be resumed and none is left: the next data connection would not be resumed.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.sessions.are_spent()
     }
 
     async fn shake_hands(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {

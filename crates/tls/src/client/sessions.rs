@@ -17,12 +17,19 @@ struct Held {
     session12: Option<Tls12ClientSessionValue>,
     /// Newest last.
     tickets13: VecDeque<Tls13ClientSessionValue>,
+    has_taken: bool,
 }
 
 /// Servers give from one to four a connection; the newest are the ones that still count.
 const MOST_TICKETS: usize = 16;
 
 impl Sessions {
+    /// Whether there were tickets and none is left.
+    pub(super) fn are_spent(&self) -> bool {
+        let held = self.held();
+        held.has_taken && held.tickets13.is_empty()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // Nothing in here panics half-way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +67,9 @@ impl ClientSessionStore for Sessions {
 
     /// A ticket is used once (RFC 8446 appendix C.4); the newest one is the one that lives longest.
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.held().tickets13.pop_back()
+        let held = &mut *self.held();
+        let taken = held.tickets13.pop_back();
+        held.has_taken |= taken.is_some();
+        taken
     }
 }

@@ -40,6 +40,9 @@ servers! {
     vsftpd_implicit: Vsftpd Implicit;
     pyftpdlib_plain: Pyftpdlib Plain;
     pyftpdlib_explicit: Pyftpdlib Explicit;
+    proftpd_plain: Proftpd Plain;
+    proftpd_explicit: Proftpd Explicit;
+    proftpd_implicit: Proftpd Implicit;
 }
 
 trait Explained<T> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub enum Brand {
     Pasarela,
     Vsftpd,
     Pyftpdlib,
+    Proftpd,
 }
 
 /// How it is reached.
@@ -97,8 +99,9 @@ impl Server {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = match brand {
             Brand::Vsftpd => vsftpd(scratch.path(), &root, address.port(), wire, &pem),
+            Brand::Proftpd => proftpd(scratch.path(), &root, address.port(), wire, &pem),
             _ => {
-                let mut python = Command::new("python3");
+                let mut python = Command::new("/usr/bin/python3"); // Debian's, which has the package
                 let tls = if wire == Wire::Plain { Path::new("") } else { &pem };
                 python
                     .args(["-c", PYFTPDLIB])
@@ -144,14 +147,6 @@ impl Server {
     /// The folder that is served.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// Where that folder is for whoever has logged in.
-    pub fn folder(&self) -> String {
-        match self.brand {
-            Brand::Vsftpd => self.root.to_str().unwrap().to_owned(),
-            _ => "/".to_owned(),
-        }
     }
 
     pub fn site(&self) -> Site {
@@ -232,4 +227,75 @@ fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Com
     let mut command = Command::new("/usr/sbin/vsftpd");
     command.arg(file);
     command
+}
+
+/// Debian's servers exclude each other, so `cargo xtask test` unpacks this one instead of installing it.
+fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Command {
+    let unpacked = servers_folder();
+    let us = fs::metadata(scratch).unwrap();
+    let hash = Command::new("openssl")
+        .args(["passwd", "-5", PASSWORD])
+        .output()
+        .unwrap();
+    let hash = String::from_utf8(hash.stdout).unwrap();
+    let ours = |what| {
+        let id = Command::new("id").arg(what).output().unwrap();
+        String::from_utf8(id.stdout).unwrap().trim().to_owned()
+    };
+    let users = scratch.join("users");
+    let line = format!(
+        "{USER}:{}:{}:{}::{}:/bin/sh\n",
+        hash.trim(),
+        us.uid(),
+        us.gid(),
+        root.display()
+    );
+    fs::write(&users, line).unwrap();
+    fs::set_permissions(&users, fs::Permissions::from_mode(0o600)).unwrap();
+    let tls = if wire == Wire::Plain {
+        String::new()
+    } else {
+        format!(
+            "LoadModule mod_tls.c\nTLSEngine on\nTLSRequired on\nTLSLog none\nTLSECCertificateFile {0}\n\
+             TLSECCertificateKeyFile {0}\nTLSRenegotiate none\n{1}",
+            pem.display(),
+            if wire == Wire::Implicit {
+                "TLSOptions UseImplicitSSL\n"
+            } else {
+                ""
+            },
+        )
+    };
+    let text = format!(
+        "ServerType standalone\nServerName test\nDefaultAddress 127.0.0.1\nPort {port}\nUser {}\nGroup {}\n\
+         UseIPv6 off\nUseReverseDNS off\nModulePath {}\nPidFile {place}/pid\nScoreboardFile {place}/scores\n\
+         DelayTable none\nTransferLog none\nSystemLog {place}/system\nWtmpLog off\nRootLogin on\n\
+         RequireValidShell off\nAuthOrder mod_auth_file.c\nAuthUserFile {}\nDefaultRoot {}\n\
+         AllowOverwrite on\nAllowStoreRestart on\nAllowRetrieveRestart on\n{tls}",
+        ours("-un"),
+        ours("-gn"),
+        unpacked.join("usr/lib/proftpd").display(),
+        users.display(),
+        root.display(),
+        place = scratch.display(),
+    );
+    let file = scratch.join("proftpd.conf");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(unpacked.join("usr/sbin/proftpd"));
+    command
+        .env("LD_LIBRARY_PATH", unpacked.join("usr/lib/x86_64-linux-gnu"))
+        .args(["-n", "-q", "-c"])
+        .arg(file);
+    command
+}
+
+/// Where servers are unpacked: `PASARELA_SERVERS`, or `servers` in the target folder.
+fn servers_folder() -> PathBuf {
+    std::env::var_os("PASARELA_SERVERS").map_or_else(
+        || {
+            let ourselves = std::env::current_exe().unwrap(); // target/PROFILE/deps/TEST-HASH
+            ourselves.ancestors().nth(3).unwrap().join("servers")
+        },
+        PathBuf::from,
+    )
 }
