@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,14 +133,19 @@ fn init(path: &Path, public: Option<IpAddr>, account: &str) -> Result<(), Failur
         };
         problem.fails(Kind::Configuration)
     })?;
-    let at = SocketAddr::new(public, 3478);
-    let url = format!("turn:{account}:{}@{at}", password.reveal());
+    let password = password.reveal();
     print(&format!(
-        "# For the server's configuration file; the URL is a secret:\n\
-         [reach]\n\
-         relay = [\"{url}\"]\n\
-         # Or for its command line, which shows it to everybody on that machine (ps):\n\
-         # pasarela serve DIR --relay {url}\n"
+        "# Here: pasarela relay --config {}\n\
+         # or as a service, with /etc/pasarela/relay.toml owned by its user (packaging/README.md):\n\
+         # systemctl enable --now pasarela-relay.service\n\
+         # For the server's configuration file; the password is a secret:\n\
+         [reach.relay]\n\
+         server = [\"{public}\"]\n\
+         user = \"{account}\"\n\
+         password = \"{password}\"\n\
+         # Or in one line:\n\
+         # PASARELA_RELAY_PASSWORD={password} pasarela serve DIR --relay {public}\n",
+        path.display()
     ))
 }
 

@@ -22,9 +22,9 @@ pub(super) fn read(line: &[u8], dates: &mut Dates) -> Option<Entry> {
     let size = number(words.at(1))?;
     let clock = time(words.at(3))?;
     let preference = if words.at(2).contains(&b'.') {
-        [Order::DayFirst, Order::YearFirst, Order::MonthFirst]
+        [Order::Day, Order::Year, Order::Month]
     } else {
-        [Order::YearFirst, Order::DayFirst, Order::MonthFirst]
+        [Order::Year, Order::Day, Order::Month]
     };
     let date = dates.numeric(words.at(2), preference)?;
     let modified = local(date, Some(clock));

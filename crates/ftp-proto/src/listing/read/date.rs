@@ -7,14 +7,15 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use super::entry::{Modified, Precision};
+use super::month::{asian_month, month, unit};
 use super::words::{Words, number};
 
-/// The order of a numeric date.
+/// Which number of a numeric date stands first; month and day follow a year, the year stands last otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
-    YearFirst,
-    MonthFirst,
-    DayFirst,
+    Year,
+    Month,
+    Day,
 }
 
 /// A time of day and how fine it is.
@@ -53,14 +54,21 @@ impl Dates {
             return None;
         }
         let reading = |order| match order {
-            Order::YearFirst => date(year(a)?, small(b)?, small(c)?),
-            Order::MonthFirst => date(year(c)?, small(a)?, small(b)?),
-            Order::DayFirst => date(year(c)?, small(b)?, small(a)?),
+            Order::Year => date(year(a)?, small(b)?, small(c)?),
+            Order::Month => date(year(c)?, small(a)?, small(b)?),
+            Order::Day => date(year(c)?, small(b)?, small(a)?),
         };
+        if a.len() == 4 {
+            return reading(Order::Year);
+        }
         let valid = preference.map(reading);
         let plausible = valid.map(|date| date.is_some_and(|date| self.days_ahead(date) <= 2));
         if plausible.contains(&true) {
             for (order, plausible) in preference.iter().zip(plausible) {
+                // A year of four digits at the end says nothing about those of two.
+                if *order == Order::Year && c.len() == 4 {
+                    continue;
+                }
                 self.possible[*order as usize] &= plausible;
             }
         }
@@ -154,8 +162,8 @@ impl Dates {
             return None;
         }
         let preference = match text.get(2) {
-            Some(b'/') => [Order::MonthFirst, Order::DayFirst, Order::YearFirst],
-            _ => [Order::DayFirst, Order::MonthFirst, Order::YearFirst],
+            Some(b'/') => [Order::Month, Order::Day, Order::Year],
+            _ => [Order::Day, Order::Month, Order::Year],
         };
         let years_last = four_digits(text.get(text.len() - 4..)?).is_some();
         if years_last {
@@ -168,16 +176,12 @@ impl Dates {
         (parts.next().is_none() && matches!(mark, b'-' | b'/' | b'.')).then_some(date)
     }
 
-    /// What follows month and day: `1995`, `13:45`, `13:45:12 2015`, `2015 13:45`.
+    /// What follows month and day: `1995`, `13:45`, `13:45:12 2015`.
     fn year_or_time(&self, month: i8, day: i8, words: &Words<'_>, at: usize) -> Option<(Modified, usize)> {
         let word = words.get(at)?;
         let next = words.get(at + 1);
         if let Some(year) = four_digits(unit(word).0) {
             let date = date(year, month, day)?;
-            // Behind a year stands the name, which may look like a time; only one with seconds is taken for one.
-            if let Some(time) = next.and_then(time).filter(|time| time.1 > Precision::Minute) {
-                return Some((local(date, Some(time))?, at + 1));
-            }
             return Some((local(date, None)?, at));
         }
         let time = time(word)?;
@@ -218,7 +222,7 @@ pub(super) fn epoch(seconds: u64) -> Option<Modified> {
 
 /// `ls --full-time`: an offset behind date and time.
 fn zoned(date: Date, time: TimeOfDay, offset: Option<&[u8]>) -> Option<Modified> {
-    let (sign, digits) = offset?.split_first()?;
+    let (sign, digits) = offset.filter(|_| time.1 > Precision::Minute)?.split_first()?;
     let sign = match sign {
         b'+' => 1,
         b'-' => -1,
@@ -324,251 +328,12 @@ fn four_digits(text: &[u8]) -> Option<i16> {
     (text.len() == 4).then(|| year(text))?
 }
 
-/// A number and the sign of its unit behind it, as in 3日.
-fn unit(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text
-        .iter()
-        .position(|b| !b.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (digits, sign) = text.split_at(end);
-    if sign.len() <= 3 && sign.iter().all(|b| *b >= 0x40) && sign.first().is_none_or(|b| *b >= 0x80) {
-        (digits, sign)
-    } else {
-        (text, b"")
-    }
-}
-
-/// `3月` in whatever encoding: a number and one character that is not ASCII.
-fn asian_month(text: &[u8]) -> Option<i8> {
-    let (digits, sign) = unit(text);
-    small(digits).filter(|month| !sign.is_empty() && (1..=12).contains(month))
-}
-
 fn day(text: &[u8]) -> Option<i8> {
     let text = text
         .strip_suffix(b".")
         .or(text.strip_suffix(b","))
         .unwrap_or(text);
     small(unit(text).0).filter(|day| (1..=31).contains(day))
-}
-
-/// The months' names, each as the shortest beginning that no other month shares in the same language.
-const MONTHS: &[(&str, i8)] = &[
-    ("jan", 1),
-    ("feb", 2),
-    ("mar", 3),
-    ("apr", 4),
-    ("may", 5),
-    ("jun", 6),
-    ("jul", 7),
-    ("aug", 8),
-    ("sep", 9),
-    ("oct", 10),
-    ("nov", 11),
-    ("dec", 12),
-    // German, Dutch, Scandinavian, Hungarian
-    ("jän", 1),
-    ("mär", 3),
-    ("mrz", 3),
-    ("maerz", 3),
-    ("mrt", 3),
-    ("már", 3),
-    ("ápr", 4),
-    ("mai", 5),
-    ("maj", 5),
-    ("mei", 5),
-    ("máj", 5),
-    ("jún", 6),
-    ("júl", 7),
-    ("szept", 9),
-    ("okt", 10),
-    ("dez", 12),
-    ("des", 12),
-    // French, Spanish, Portuguese, Italian, Catalan
-    ("fév", 2),
-    ("fev", 2),
-    ("avr", 4),
-    ("juin", 6),
-    ("juil", 7),
-    ("aoû", 8),
-    ("aou", 8),
-    ("déc", 12),
-    ("ene", 1),
-    ("abr", 4),
-    ("ago", 8),
-    ("set", 9),
-    ("dic", 12),
-    ("mai", 5),
-    ("out", 10),
-    ("gen", 1),
-    ("mag", 5),
-    ("giu", 6),
-    ("lug", 7),
-    ("ott", 10),
-    ("gener", 1),
-    ("març", 3),
-    // Polish, Czech
-    ("sty", 1),
-    ("lut", 2),
-    ("kwi", 4),
-    ("cze", 6),
-    ("lip", 7),
-    ("sie", 8),
-    ("wrz", 9),
-    ("paź", 10),
-    ("lis", 11),
-    ("gru", 12),
-    ("led", 1),
-    ("úno", 2),
-    ("bře", 3),
-    ("dub", 4),
-    ("kvě", 5),
-    ("čen", 6),
-    ("čer", 6),
-    ("čec", 7),
-    ("srp", 8),
-    ("zář", 9),
-    ("říj", 10),
-    ("pro", 12),
-    // Finnish, Turkish, Slovene
-    ("tammi", 1),
-    ("helmi", 2),
-    ("maalis", 3),
-    ("huhti", 4),
-    ("touko", 5),
-    ("kesä", 6),
-    ("heinä", 7),
-    ("elo", 8),
-    ("syys", 9),
-    ("loka", 10),
-    ("marras", 11),
-    ("joulu", 12),
-    ("oca", 1),
-    ("şub", 2),
-    ("nis", 4),
-    ("haz", 6),
-    ("tem", 7),
-    ("ağu", 8),
-    ("eyl", 9),
-    ("eki", 10),
-    ("kas", 11),
-    ("ara", 12),
-    ("avg", 8),
-    // Russian, Ukrainian, Bulgarian
-    ("янв", 1),
-    ("фев", 2),
-    ("мар", 3),
-    ("апр", 4),
-    ("мая", 5),
-    ("май", 5),
-    ("июн", 6),
-    ("июл", 7),
-    ("авг", 8),
-    ("сен", 9),
-    ("окт", 10),
-    ("ноя", 11),
-    ("дек", 12),
-    ("січ", 1),
-    ("лют", 2),
-    ("бер", 3),
-    ("кві", 4),
-    ("тра", 5),
-    ("чер", 6),
-    ("лип", 7),
-    ("сер", 8),
-    ("вер", 9),
-    ("жов", 10),
-    ("лис", 11),
-    ("гру", 12),
-    ("яну", 1),
-    ("юни", 6),
-    ("юли", 7),
-    ("сеп", 9),
-    ("ное", 11),
-    // Greek
-    ("ιαν", 1),
-    ("φεβ", 2),
-    ("μαρ", 3),
-    ("μάρ", 3),
-    ("απρ", 4),
-    ("μαΐ", 5),
-    ("μάι", 5),
-    ("μαι", 5),
-    ("ιουν", 6),
-    ("ιούν", 6),
-    ("ιουλ", 7),
-    ("ιούλ", 7),
-    ("αυγ", 8),
-    ("αύγ", 8),
-    ("σεπ", 9),
-    ("οκτ", 10),
-    ("νοε", 11),
-    ("νοέ", 11),
-    ("δεκ", 12),
-];
-
-/// The letters of KOI8-R from 0xC0 on; capitals follow in the same order.
-const KOI8_R: &str = "юабцдефгхийклмнопярстужвьызшэщчъ";
-
-/// The month of a name, short or long, in UTF-8, ISO 8859-1, Windows 1251, KOI8-R or IBM 866; or of a 月.
-pub(super) fn month(word: &[u8]) -> Option<i8> {
-    if let Some(month) = asian_month(word) {
-        return Some(month);
-    }
-    let word = word.strip_suffix(b",").unwrap_or(word);
-    let word = word.strip_suffix(b".").unwrap_or(word);
-    if !(3..=24).contains(&word.len()) {
-        return None;
-    }
-    match std::str::from_utf8(word) {
-        Ok(text) => named(text.chars()),
-        Err(_) => named(word.iter().map(|b| char::from(*b)))
-            .or_else(|| named(word.iter().map(|b| windows_1251(*b))))
-            .or_else(|| named(word.iter().map(|b| koi8_r(*b))))
-            .or_else(|| named(word.iter().map(|b| ibm_866(*b)))),
-    }
-}
-
-fn named(letters: impl Iterator<Item = char>) -> Option<i8> {
-    let word: String = letters.flat_map(char::to_lowercase).collect();
-    if !word.chars().all(char::is_alphabetic) {
-        return None;
-    }
-    MONTHS
-        .iter()
-        .filter(|(name, _)| word.starts_with(name))
-        .max_by_key(|(name, _)| name.len())
-        .map(|(_, month)| *month)
-}
-
-fn cyrillic(offset: u8) -> char {
-    char::from_u32(0x410 + u32::from(offset)).unwrap_or(' ')
-}
-
-fn windows_1251(byte: u8) -> char {
-    match byte {
-        0..0x80 => char::from(byte),
-        0xB3 => 'і',
-        0xC0.. => cyrillic(byte - 0xC0),
-        _ => ' ',
-    }
-}
-
-fn koi8_r(byte: u8) -> char {
-    match byte {
-        0..0x80 => char::from(byte),
-        0xC0.. => KOI8_R.chars().nth(usize::from(byte & 0x1F)).unwrap_or(' '),
-        _ => ' ',
-    }
-}
-
-fn ibm_866(byte: u8) -> char {
-    match byte {
-        0..0x80 => char::from(byte),
-        0x80..0xB0 => cyrillic(byte - 0x80),
-        0xE0..0xF0 => cyrillic(byte - 0xE0 + 0x30),
-        _ => ' ',
-    }
 }
 
 #[cfg(test)]
@@ -612,41 +377,12 @@ mod tests {
     }
 
     #[test]
-    fn months_have_names_in_every_language_and_encoding() {
-        for (word, expected) in [
-            (&b"Jan"[..], 1),
-            (b"SEPTEMBER", 9),
-            (b"Sept.", 9),
-            (b"Juli,", 7),
-            (b"juin", 6),
-            (b"maj", 5),
-            ("août".as_bytes(), 8),
-            ("Mär".as_bytes(), 3),
-            (b"ao\xfbt", 8),
-            (b"M\xe4r", 3),
-            ("янв".as_bytes(), 1),
-            ("Сентября".as_bytes(), 9),
-            (b"\xe0\xef\xf0", 4),
-            (b"\xcf\xcb\xd4", 10),
-            (b"\xa4\xa5\xaa", 12),
-            ("12월".as_bytes(), 12),
-            (b"4\x8c\x8e", 4),
-            (b"8\xed", 8),
-            (b"10\xd4\xc2", 10),
-        ] {
-            assert_eq!(month(word), Some(expected), "{}", word.escape_ascii());
-        }
-        for word in [&b"Jam"[..], b"13\xd4\xc2", b"ja", b"", b"Mar1", b"\xff\xff\xff"] {
-            assert_eq!(month(word), None, "{}", word.escape_ascii());
-        }
-    }
-
-    #[test]
     fn one_clear_date_tells_the_order_of_all() {
-        let order = [Order::MonthFirst, Order::DayFirst, Order::YearFirst];
+        let order = [Order::Month, Order::Day, Order::Year];
         let mut dates = dates("20200601000000");
         assert_eq!(dates.numeric(b"04-05-19", order), date(2019, 4, 5));
         assert_eq!(dates.numeric(b"25-05-19", order), date(2019, 5, 25));
+        assert_eq!(dates.numeric(b"2019-01-31", order), date(2019, 1, 31));
         assert_eq!(dates.numeric(b"04-05-19", order), date(2019, 5, 4));
         assert_eq!(dates.numeric(b"13-13-19", order), None);
         assert_eq!(dates.numeric(b"1-2-3-4", order), None);

@@ -8,9 +8,9 @@ pub(super) fn read(line: &[u8], dates: &mut Dates) -> Option<Entry> {
     let words = Words::of(line);
     let first = words.get(0)?;
     let preference = if first.contains(&b'.') {
-        [Order::DayFirst, Order::MonthFirst, Order::YearFirst]
+        [Order::Day, Order::Month, Order::Year]
     } else {
-        [Order::MonthFirst, Order::DayFirst, Order::YearFirst]
+        [Order::Month, Order::Day, Order::Year]
     };
     if first.len() < 6 {
         return None;

@@ -14,6 +14,7 @@ mod eplf;
 mod family;
 mod lines;
 mod mlsd;
+mod month;
 mod mvs;
 mod name;
 mod nonstop;
@@ -141,7 +142,7 @@ impl Reader {
             let before = self.lines.consumed();
             let (line, reason) = match self.lines.next() {
                 None => {
-                    self.summary_of_pending();
+                    self.lose_pending();
                     return None;
                 }
                 Some(Line::Overlong(start)) => (start, SkipReason::Overlong),
@@ -205,7 +206,7 @@ impl Reader {
     }
 
     /// A line that waited for its second half, at the end.
-    fn summary_of_pending(&mut self) {
+    fn lose_pending(&mut self) {
         if self.lines.is_over()
             && let Some(lost) = self.state.pending.take()
         {

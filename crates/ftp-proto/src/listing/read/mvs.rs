@@ -52,7 +52,7 @@ fn dataset(words: &Words<'_>, state: &mut State) -> Option<Entry> {
     let elsewhere = (last == 1 && (is("Migrated") || is("MIGRAT") || is("Path")))
         || (last == 5 && text(1, 4) == b"Not Direct Access Device")
         || (last == 3 && (is("Error determining attributes") || is("User catalog connector")))
-        || words.at(2) == b"Tape";
+        || words.at(1) == b"Tape";
     let kind = if elsewhere {
         EntryKind::File
     } else {
@@ -60,7 +60,7 @@ fn dataset(words: &Words<'_>, state: &mut State) -> Option<Entry> {
         if referred != b"**NONE**" {
             state
                 .dates
-                .numeric(referred, [Order::YearFirst, Order::DayFirst, Order::MonthFirst])
+                .numeric(referred, [Order::Year, Order::Day, Order::Month])
                 .filter(|_| referred.len() == 10)?;
         }
         match words.at(last.checked_sub(1)?) {
@@ -97,7 +97,7 @@ fn member(words: &Words<'_>, state: &mut State) -> Option<Entry> {
     if version.len() != 5 || version[2] != b'.' {
         return None;
     }
-    let order = [Order::YearFirst, Order::DayFirst, Order::MonthFirst];
+    let order = [Order::Year, Order::Day, Order::Month];
     state.dates.numeric(words.at(2), order)?;
     let changed = state.dates.numeric(words.at(3), order)?;
     let modified = local(changed, Some(time(words.at(4))?));

@@ -1,7 +1,8 @@
 //! Listings with the size first: OS/2, and VShell.
 
-use super::date::{Dates, Order, date, local, month, small, time};
+use super::date::{Dates, Order, date, local, small, time};
 use super::entry::{Entry, EntryKind};
+use super::month::month;
 use super::words::{Words, number};
 
 /// The letters of attributes: archive, directory, hidden, read-only, system.
@@ -25,10 +26,7 @@ fn os2(words: &Words<'_>, size: u64, dates: &mut Dates) -> Option<Entry> {
         }
     }
     let clock = time(words.at(at + 1))?;
-    let date = dates.numeric(
-        words.at(at),
-        [Order::MonthFirst, Order::DayFirst, Order::YearFirst],
-    )?;
+    let date = dates.numeric(words.at(at), [Order::Month, Order::Day, Order::Year])?;
     let modified = local(date, Some(clock));
     let kind = if directory {
         EntryKind::Directory

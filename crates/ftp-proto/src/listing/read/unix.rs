@@ -10,7 +10,12 @@ pub(super) fn read(line: &[u8], dates: &mut Dates) -> Option<Entry> {
         // NetWare: `d [RWCEAFMS] owner …`, HellSoft: `d[RWCEMFA]  1 owner …`.
         kind @ (b'd' | b'-') if rights(line).is_some() => {
             let columns = rights(line)?;
-            columns_behind(kind, columns, None, dates)
+            let mut entry = columns_behind(kind, columns, None, dates)?;
+            // NetWare pads before the name.
+            entry
+                .name
+                .drain(..entry.name.iter().take_while(|b| **b == b' ').count());
+            (!entry.name.is_empty()).then_some(entry)
         }
         kind => {
             let (mode, columns) = permissions(line)?;
@@ -146,7 +151,7 @@ fn length(word: &[u8]) -> Option<(u64, bool)> {
     };
     let size = number(whole)?
         .checked_mul(factor)?
-        .checked_add(factor / 10 * tenths)?;
+        .checked_add(factor * tenths / 10)?;
     Some((size, false))
 }
 

@@ -21,10 +21,7 @@ fn entry(words: &Words<'_>, dates: &mut Dates) -> Option<Entry> {
             number(words.at(at))?;
         }
     }
-    let date = dates.numeric(
-        words.at(format + 4),
-        [Order::MonthFirst, Order::YearFirst, Order::DayFirst],
-    )?;
+    let date = dates.numeric(words.at(format + 4), [Order::Month, Order::Year, Order::Day])?;
     let clock = time(words.at(format + 5))?;
     let modified = local(date, Some(clock));
     if words.at(format) == b"DIR" {

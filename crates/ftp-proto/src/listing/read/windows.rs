@@ -1,7 +1,8 @@
 //! Listings with the name first: Chameleon, SuperTCP and WFTPD for Windows 3, Wellfleet routers.
 
-use super::date::{Dates, Order, date, local, month, small, time};
+use super::date::{Dates, Order, date, local, small, time};
 use super::entry::{Entry, EntryKind};
+use super::month::month;
 use super::words::{Words, number};
 
 pub(super) fn read(line: &[u8], dates: &mut Dates) -> Option<Entry> {
@@ -19,7 +20,7 @@ pub(super) fn read(line: &[u8], dates: &mut Dates) -> Option<Entry> {
         }
         // `11-16-94        17:16`
         None => {
-            let preference = [Order::MonthFirst, Order::DayFirst, Order::YearFirst];
+            let preference = [Order::Month, Order::Day, Order::Year];
             (dates.numeric(words.at(2), preference)?, 3)
         }
     };
