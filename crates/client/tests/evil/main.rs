@@ -325,3 +325,32 @@ async fn a_dropped_upload_is_aborted() {
     remote.stat(&path("a")).await.unwrap();
     assert!(evil.uploads().is_empty());
 }
+
+#[tokio::test]
+async fn passive_ports_that_refuse_are_asked_for_in_the_other_way_and_that_is_remembered() {
+    // Nobody listens on port 1 of the loopback interface.
+    for reply in ["229 ok (|||1|)\r\n", "500 what\r\n", "229 ok\r\n"] {
+        let script = Script::file(b"x", 1, End::Done226).saying("EPSV", reply);
+        let evil = Evil::start(script, false).await;
+        let remote = evil.remote();
+        assert_eq!(within(read(&remote, "a")).await.unwrap(), b"x", "{reply}");
+        assert_eq!(within(read(&remote, "a")).await.unwrap(), b"x", "{reply}");
+        let asked = evil.heard().iter().filter(|line| *line == "EPSV").count();
+        assert_eq!(asked, 1, "{reply}: {:?}", evil.heard());
+    }
+}
+
+#[tokio::test]
+async fn the_server_connects_to_us_only_when_that_was_asked_for_and_passive_mode_failed() {
+    for asked in [false, true] {
+        let script = Script::file(b"x", 1, End::Done226)
+            .saying("EPSV", "502 no\r\n")
+            .saying("PASV", "502 no\r\n");
+        let evil = Evil::start(script, asked).await;
+        let mut site = evil.site();
+        site.options.active = asked;
+        let done = within(read(&FtpRemote::new(site), "a")).await;
+        assert_eq!(done.is_ok(), asked, "{done:?}");
+        assert_eq!(evil.has_heard("PORT"), asked);
+    }
+}

@@ -219,6 +219,7 @@ async fn serve(shared: &Shared, tcp: TcpStream, number: usize) -> std::io::Resul
     let mut wire = Some(Wire::Plain(tcp));
     let mut owner: Option<Tag> = None;
     let mut data: Option<TcpListener> = None;
+    let mut active: Option<SocketAddr> = None;
     let mut unread = Vec::new();
     let instead = |verb: &str| {
         let found = script.instead.iter().find(|(name, _)| *name == verb);
@@ -299,11 +300,29 @@ async fn serve(shared: &Shared, tcp: TcpStream, number: usize) -> std::io::Resul
                 data = Some(listener);
                 format!("229 Waiting (|||{port}|)\r\n")
             }
+            "PASV" => {
+                let listener = TcpListener::bind("127.0.0.1:0").await?;
+                let [high, low] = listener.local_addr()?.port().to_be_bytes();
+                data = Some(listener);
+                // Nobody's address: whoever uses it does not get here.
+                format!("227 Waiting (192,0,2,1,{high},{low})\r\n")
+            }
+            "PORT" => {
+                let numbers: Vec<u8> = line[5..]
+                    .split(',')
+                    .map(|number| number.parse().unwrap())
+                    .collect();
+                let host: [u8; 4] = numbers[..4].try_into().unwrap();
+                active = Some((host, u16::from_be_bytes([numbers[4], numbers[5]])).into());
+                "200 Fine\r\n".to_owned()
+            }
             "REST" => "350 Ready\r\n".to_owned(),
             "RETR" | "MLSD" | "STOR" | "APPE" => {
-                let listener = data.take().unwrap();
                 control.write(b"150 Here\r\n").await?;
-                let (tcp, _) = listener.accept().await?;
+                let tcp = match active.take() {
+                    Some(address) => TcpStream::connect(address).await?,
+                    None => data.take().unwrap().accept().await?.0,
+                };
                 let data = match &shared.tls {
                     Some(tls) => {
                         let accepted = tls.accept_data(tcp).await?;
