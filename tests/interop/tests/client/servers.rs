@@ -283,7 +283,10 @@ fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Co
     fs::write(&file, text).unwrap();
     let mut command = Command::new(unpacked.join("usr/sbin/proftpd"));
     command
-        .env("LD_LIBRARY_PATH", unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)))
+        .env(
+            "LD_LIBRARY_PATH",
+            unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)),
+        )
         .args(["-n", "-q", "-c"])
         .arg(file);
     command
