@@ -29,7 +29,51 @@ pub(crate) const ALL: &[Need] = &[
     ("turnserver", "coturn"),
     ("miniupnpd", "miniupnpd-nftables"),
     ("natpmpc", "natpmpc"),
+    ("vsftpd", "vsftpd"),
+    (
+        "/usr/lib/python3/dist-packages/pyftpdlib/__init__.py",
+        "python3-pyftpdlib",
+    ),
+    (
+        "/usr/lib/python3/dist-packages/OpenSSL/__init__.py",
+        "python3-openssl",
+    ),
 ];
+
+/// Servers that cannot be installed beside others; with the libraries that they bring.
+const UNPACKED: &[&str] = &[
+    "proftpd-core",
+    "proftpd-mod-crypto",
+    "libhashkit2",
+    "libmemcached11",
+    "libmemcachedutil2",
+    "libpcre2-posix3",
+    "libsodium23",
+];
+
+/// Unpacks the servers that exclude each other as packages into `target/servers`, once.
+///
+/// # Errors
+/// What failed, as a sentence.
+pub(crate) fn unpack() -> Result<(), String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
+    if folder.join("usr/sbin/proftpd").is_file() {
+        return Ok(());
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    eprintln!("==> unpacking: {}", UNPACKED.join(" "));
+    let script = "apt-get download \"$@\" && for package in *.deb; do dpkg -x \"$package\" . || exit 1; done; rm -f *.deb";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        .args(UNPACKED)
+        .current_dir(&folder)
+        .stdin(Stdio::null());
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        failed => Err(format!("{command:?}: {failed:?}")),
+    }
+}
 
 /// Makes sure that all of them are there; installs what is missing when `may_install` and apt can be run without a
 /// question.
