@@ -1,0 +1,113 @@
+//! A place that files are in, whatever leads to it: the trait, and what a place can do.
+
+mod local;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pasarela_store as store;
+use store::{Storage, VirtualPath};
+
+use crate::digest::{Algorithm, Digest};
+pub use local::Local;
+
+/// A [`Storage`] that the client reaches: the local disk, or a server.
+#[async_trait]
+pub trait Remote: Storage {
+    /// The digest of a file, or of `span` bytes of it, computed where the file is; `None` where it cannot be.
+    /// Without an algorithm, the best that the place has.
+    async fn digest(
+        &self,
+        path: &VirtualPath,
+        algorithm: Option<Algorithm>,
+        span: Option<Range<u64>>,
+    ) -> store::Result<Option<Digest>>;
+
+    /// What this place can do; it decides how a transfer is made and checked.
+    fn abilities(&self) -> Abilities;
+
+    /// Ends all connections politely.
+    async fn close(&self);
+}
+
+/// What a place can do. The default is a place that can nearly nothing, one file at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Abilities {
+    /// It is on this machine: reading it back costs no network.
+    pub is_local: bool,
+    /// The sizes that it tells are exact, in bytes.
+    pub exact_size: bool,
+    /// The times that it tells have a zone and are good to `time_precision`; otherwise they come from a listing for
+    /// people, to the minute at best and in an unknown zone.
+    pub exact_times: bool,
+    /// How exactly a time is kept.
+    pub time_precision: Duration,
+    /// [`Storage::set_modified`] works.
+    pub set_times: bool,
+    /// A file can be read from any offset.
+    pub ranges_down: bool,
+    /// An interrupted upload can go on where it ended ([`store::Open::Resume`]).
+    pub ranges_up: bool,
+    /// An upload takes bytes at any offset in any order, can be read back before it is published, and outlives a
+    /// failing source.
+    pub writes_anywhere: bool,
+    /// Digests that [`Remote::digest`] computes.
+    pub digests: Vec<Algorithm>,
+    /// [`Storage::rename`] replaces a file in one step.
+    pub atomic_rename: bool,
+    /// Names that differ only in case or in how their letters are composed are one name here.
+    pub folds_names: bool,
+    /// How many transfers it takes at once.
+    pub parallel: usize,
+}
+
+impl Default for Abilities {
+    fn default() -> Self {
+        Self {
+            is_local: false,
+            exact_size: false,
+            exact_times: false,
+            time_precision: Duration::from_secs(1),
+            set_times: false,
+            ranges_down: false,
+            ranges_up: false,
+            writes_anywhere: false,
+            digests: Vec::new(),
+            atomic_rename: false,
+            folds_names: false,
+            parallel: 1,
+        }
+    }
+}
+
+/// A path at a [`Remote`].
+#[derive(Clone)]
+pub struct Place {
+    /// Where.
+    pub remote: Arc<dyn Remote>,
+    /// What is meant there.
+    pub path: VirtualPath,
+}
+
+impl Place {
+    /// `relative`, taken from this path instead of from the root.
+    ///
+    /// # Errors
+    /// When both together are too long.
+    pub fn join(&self, relative: &VirtualPath) -> Result<Self, store::BadPath> {
+        let text = relative.to_bytes();
+        Ok(Self {
+            remote: Arc::clone(&self.remote),
+            path: self.path.resolve(text.strip_prefix(b"/").unwrap_or(&text))?,
+        })
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.path).finish()
+    }
+}
