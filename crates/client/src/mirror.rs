@@ -9,7 +9,7 @@ mod saved;
 mod steps;
 mod tree;
 
-pub use apply::{Failed, Summary, apply};
+pub use apply::{Failed, Summary, apply, make_dirs};
 pub use compare::Compare;
 pub use filter::{BadFilter, Filter};
 pub use plan::plan;

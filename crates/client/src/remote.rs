@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use pasarela_store as store;
 use store::{Storage, VirtualPath};
 
-use crate::digest::{Algorithm, Digest};
+use crate::digest::{self, Algorithm, Digest};
 pub use local::Local;
 
 /// A [`Storage`] that the client reaches: the local disk, or a server.
@@ -104,6 +104,18 @@ impl Place {
             path: self.path.resolve(text.strip_prefix(b"/").unwrap_or(&text))?,
         })
     }
+}
+
+/// The digest of a file: computed by its place where that can, from its bytes otherwise.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn digest_of(place: &Place, algorithm: Algorithm) -> store::Result<Digest> {
+    if let Some(told) = place.remote.digest(&place.path, Some(algorithm), None).await? {
+        return Ok(told);
+    }
+    let file = place.remote.open(&place.path, store::Open::Read).await?;
+    digest::of_file(&file, algorithm, None).await
 }
 
 impl fmt::Debug for Place {

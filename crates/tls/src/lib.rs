@@ -5,6 +5,7 @@
 //! leaves no usable ticket behind.
 
 mod certificate;
+mod client;
 mod server;
 mod stream;
 mod tag;
@@ -12,6 +13,10 @@ mod tag;
 mod visitor;
 
 pub use certificate::{Fingerprint, Material, MaterialError};
+pub use client::{
+    BadPin, ClientTls, ConnectError, Known, KnownServers, Pin, Shown, Stranger, Trust, TrustError,
+    public_key_of,
+};
 pub use server::{Accepted, ServerTls};
 pub use stream::Stream;
 pub use tag::Tag;

@@ -13,7 +13,7 @@ use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::server::{ProducesTickets, StoresServerSessions};
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
-use rustls::{HandshakeKind, ServerConfig, ServerConnection};
+use rustls::{ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 
 use crate::stream::Tickets;
@@ -188,12 +188,12 @@ impl ServerTls {
         } else {
             Tickets::HeldBack
         };
-        let stream = Stream::accept(tcp, tls, tickets).await?;
+        let stream = Stream::shake_hands(tcp, tls, tickets).await?;
 
         let Testimony { offered, seen } = witness.testimony();
         let tls = stream.tls();
         // A ticket that decrypts is not yet a session resumed: suite, SNI and binder must fit too.
-        let resumed = seen.filter(|_| tls.handshake_kind() == Some(HandshakeKind::Resumed));
+        let resumed = seen.filter(|_| stream.is_resumed());
         let alpn = tls.alpn_protocol().map(<[u8]>::to_vec);
         Ok(Accepted {
             stream,

@@ -12,7 +12,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, BytesMut};
-use rustls::{ProtocolVersion, ServerConnection};
+use rustls::{Connection, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 /// then closes the sending side of TCP; a peer that said goodbye itself may be gone by then without harm.
 pub struct Stream {
     tcp: TcpStream,
-    tls: ServerConnection,
+    tls: Connection,
     /// Read from TCP, not yet given to rustls, which by itself would read 4 KiB at a time.
     received: BytesMut,
     tickets: Tickets,
@@ -43,10 +43,14 @@ const WRITE_SIZE: usize = 128 * 1024;
 
 impl Stream {
     /// Makes the handshake. Dropping the future closes the connection.
-    pub(crate) async fn accept(tcp: TcpStream, tls: ServerConnection, tickets: Tickets) -> io::Result<Self> {
+    pub(crate) async fn shake_hands(
+        tcp: TcpStream,
+        tls: impl Into<Connection>,
+        tickets: Tickets,
+    ) -> io::Result<Self> {
         let mut stream = Self {
             tcp,
-            tls,
+            tls: tls.into(),
             received: BytesMut::new(),
             tickets,
             peer_said_goodbye: false,
@@ -85,6 +89,12 @@ impl Stream {
             .unwrap_or("unknown")
     }
 
+    /// Whether this handshake resumed a session.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// Whether the peer's close_notify has come: what can be read, now or already, is all that it sent.
     #[must_use]
     pub fn read_closed(&self) -> bool {
@@ -103,7 +113,7 @@ impl Stream {
         self.send_now();
     }
 
-    pub(crate) fn tls(&self) -> &ServerConnection {
+    pub(crate) fn tls(&self) -> &Connection {
         &self.tls
     }
 

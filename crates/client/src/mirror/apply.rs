@@ -207,7 +207,10 @@ impl Work {
 
 /// Makes a folder, and those that hold it where they are not there yet. The outermost that exists is found from
 /// within, for those further out may be nobody's to look at.
-pub(crate) async fn make_dirs(to: &Place) -> store::Result<()> {
+///
+/// # Errors
+/// When one cannot be made, or something else stands under its name.
+pub async fn make_dirs(to: &Place) -> store::Result<()> {
     let mut missing = vec![to.path.clone()];
     while let Some(path) = missing.last() {
         match to.remote.make_dir(path).await {

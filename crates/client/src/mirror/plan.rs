@@ -1,20 +1,19 @@
 //! From two trees to the steps that make the target like the source.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use pasarela_store as store;
-use store::{Kind, Open, VirtualPath};
+use store::{Kind, VirtualPath};
 use tokio_util::sync::CancellationToken;
 
 use super::compare::{Clocks, Verdict};
 use super::steps::{Note, NoteKind, Plan, Step, print};
 use super::tree::{self, Node, Tree};
 use super::{Error, Settings, names};
-use crate::digest::{self, Algorithm, Digest};
+use crate::digest::{Algorithm, Digest};
 use crate::parallel::at_most;
-use crate::remote::Place;
+use crate::remote::{Place, digest_of};
 use crate::transfer::{End, again};
 
 /// Lists both trees at once and compares them. Changes nothing.
@@ -333,12 +332,7 @@ fn ancestors(path: &VirtualPath) -> impl Iterator<Item = VirtualPath> {
     std::iter::successors(Some(path.clone()), VirtualPath::parent)
 }
 
-/// The digest of a file, computed by its place or from its bytes.
-async fn content(place: &Place, path: &VirtualPath, algorithm: Algorithm) -> store::Result<Digest> {
-    let place = place.join(path).map_err(|_| store::ErrorKind::BadName)?;
-    if let Some(told) = place.remote.digest(&place.path, Some(algorithm), None).await? {
-        return Ok(told);
-    }
-    let file: Arc<dyn store::File> = place.remote.open(&place.path, Open::Read).await?;
-    digest::of_file(&file, algorithm, None).await
+async fn content(tree: &Place, path: &VirtualPath, algorithm: Algorithm) -> store::Result<Digest> {
+    let place = tree.join(path).map_err(|_| store::ErrorKind::BadName)?;
+    digest_of(&place, algorithm).await
 }

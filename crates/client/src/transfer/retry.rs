@@ -7,9 +7,14 @@ use pasarela_store as store;
 use store::ErrorKind;
 
 use super::Retries;
+use crate::{Failure, FailureKind};
 
 /// Whether a place's failure may pass by itself: it is busy, or a connection was lost or timed out.
 pub(super) fn may_pass(error: &store::Error) -> bool {
+    use FailureKind as F;
+    if let Some(failure) = Failure::of(error) {
+        return matches!(failure.kind, F::Connect | F::Lost | F::Data | F::Timeout | F::Busy);
+    }
     match (error.kind, &error.source) {
         (ErrorKind::Busy, _) => true,
         (ErrorKind::Io, Some(source)) => is_connection(source),

@@ -1,0 +1,93 @@
+//! A TCP connection to a name: all its addresses, each a little after the one before (RFC 8305).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::{Failure, FailureKind};
+
+/// RFC 8305 §5.
+const STAGGER: Duration = Duration::from_millis(250);
+/// A silent control connection is what routers and firewalls forget.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// Connects a control connection.
+pub(super) async fn dial(host: &str, port: u16, within: Duration) -> Result<TcpStream, Failure> {
+    let attempt = async {
+        let addresses: Vec<_> = lookup_host((host, port))
+            .await
+            .map_err(|error| {
+                Failure::new(
+                    FailureKind::Connect,
+                    format!("the name {host:?} cannot be resolved: {error}"),
+                )
+            })?
+            .collect();
+        race(addresses).await.map_err(|error| {
+            let failure = Failure::new(
+                FailureKind::Connect,
+                format!("no connection to {host} on port {port}: {error}"),
+            );
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                failure.hint("nothing listens there: check the port, and whether the server runs")
+            } else {
+                failure
+            }
+        })
+    };
+    let tcp = timeout(within, attempt).await.unwrap_or_else(|_| {
+        Err(Failure::new(
+            FailureKind::Timeout,
+            format!("{host} does not answer on port {port}"),
+        )
+        .hint("a firewall may drop the packets, or the server is down"))
+    })?;
+    tracing::debug!(peer = ?tcp.peer_addr().ok(), "connected to the server");
+    // Where these fail the connection is slower or is forgotten sooner, and works.
+    let _ = tcp.set_nodelay(true);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_EVERY);
+    let _ = SockRef::from(&tcp).set_tcp_keepalive(&keepalive);
+    Ok(tcp)
+}
+
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    for (address, delay) in addresses.into_iter().zip(0_u32..8) {
+        attempts.spawn(async move {
+            sleep(STAGGER * delay).await;
+            TcpStream::connect(address).await
+        });
+    }
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error,
+            Err(_) => {}
+        }
+    }
+    Err(last)
+}
+
+/// Connects a data connection: to this address, from the address that the control connection has here.
+pub(super) async fn dial_data(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    let mut from = from;
+    from.set_port(0);
+    socket.bind(from)?;
+    let tcp = socket.connect(to).await?;
+    let _ = tcp.set_nodelay(true);
+    Ok(tcp)
+}

@@ -1,0 +1,16 @@
+//! A place reached by FTP or FTPS: control connections in a pool, a data connection a transfer.
+
+mod control;
+mod data;
+mod dial;
+mod listing;
+mod login;
+mod pool;
+mod reading;
+mod remote;
+mod site;
+mod wire;
+mod writing;
+
+pub use remote::FtpRemote;
+pub use site::{Options, Security, Site};

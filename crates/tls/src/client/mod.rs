@@ -1,0 +1,150 @@
+//! The client's side of TLS: whom it trusts, and one store of sessions for a control connection and its data connections.
+//!
+//! Servers that bind data connections to the control connection want its session resumed, or that of an earlier data
+//! connection. TLS 1.3 tickets arrive with what is read after the handshake, on both kinds of connection, so both
+//! put theirs into the same [`Sessions`].
+
+mod known;
+mod sessions;
+mod trust;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ClientConnection};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+
+pub use known::{Known, KnownServers};
+pub use trust::{BadPin, Pin, Stranger, Trust, TrustError, public_key_of};
+
+use crate::stream::Tickets;
+use crate::{Fingerprint, Stream};
+use sessions::Sessions;
+use trust::Judge;
+
+/// The TLS of one control connection and of its data connections.
+pub struct ClientTls {
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    judge: Arc<Judge>,
+    /// The public key that the control connection showed.
+    control_key: Mutex<Option<Pin>>,
+}
+
+/// What the server of a control connection showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// SHA-256 of its certificate.
+    pub fingerprint: Fingerprint,
+    /// SHA-256 of its public key.
+    pub key: Pin,
+    /// Whether an authority vouches for it under this name.
+    pub vouched: bool,
+}
+
+/// Why there is no protected connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The server's certificate is not trusted.
+    #[error("the server's certificate is not trusted")]
+    Untrusted(#[source] TrustError),
+    /// The data connection's server has another key than the control connection's.
+    #[error("the data connection leads to another server than the control connection")]
+    AnotherServer,
+    /// What came is not TLS, or ended early.
+    #[error("the handshake failed")]
+    Handshake(#[source] io::Error),
+}
+
+impl ClientTls {
+    /// For one control connection to `host` (a DNS name or an address) on `port`.
+    ///
+    /// # Errors
+    /// [`TrustError`] when roots cannot be read, or when `host` is no name.
+    pub fn new(trust: &Trust, host: &str, port: u16) -> Result<Self, TrustError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TrustError::BadName(host.to_owned()))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let judge = Arc::new(Judge::new(trust, host, port, &provider)?);
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| TrustError::Unusable(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::clone(&judge) as Arc<_>)
+            .with_no_client_auth();
+        config.resumption = Resumption::store(Arc::new(Sessions::default()));
+        Ok(Self {
+            config: Arc::new(config),
+            name,
+            judge,
+            control_key: Mutex::default(),
+        })
+    }
+
+    /// The handshake of the control connection. A server that [`Trust::FirstUse`] sees for the first time is
+    /// remembered by the caller, with [`KnownServers::remember`].
+    ///
+    /// Like its sibling it sets no deadline and may be dropped at any time, which closes the connection.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_control(&self, tcp: TcpStream) -> Result<(Stream, Shown), ConnectError> {
+        let stream = self.shake_hands(tcp).await?;
+        let shown = self.shown(&stream)?;
+        *self.control_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.key);
+        Ok((stream, shown))
+    }
+
+    /// The handshake of a data connection; resumes a session of the control connection where there is one.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect_data(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
+        let stream = self.shake_hands(tcp).await?;
+        let expected = *self.control_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if expected.is_some_and(|key| self.shown(&stream).is_ok_and(|shown| shown.key != key)) {
+            return Err(ConnectError::AnotherServer);
+        }
+        Ok(stream)
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
+        let tls = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+            .map_err(|error| ConnectError::Handshake(io::Error::other(error)))?;
+        Stream::shake_hands(tcp, tls, Tickets::AtOnce)
+            .await
+            .map_err(|error| match self.judge.verdict() {
+                Some(refused) => ConnectError::Untrusted(refused),
+                None => ConnectError::Handshake(error),
+            })
+    }
+
+    fn shown(&self, stream: &Stream) -> Result<Shown, ConnectError> {
+        let leaf = stream.tls().peer_certificates().and_then(<[_]>::first);
+        let leaf = leaf.ok_or_else(|| ConnectError::Handshake(io::ErrorKind::InvalidData.into()))?;
+        let key =
+            public_key_of(leaf).ok_or_else(|| ConnectError::Handshake(io::ErrorKind::InvalidData.into()))?;
+        Ok(Shown {
+            fingerprint: Fingerprint(Sha256::digest(leaf).into()),
+            key,
+            vouched: self.judge.vouched(),
+        })
+    }
+}
+
+impl fmt::Debug for ClientTls {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("ClientTls")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! The servers people already have, each on a port of its own of the loopback interface, with a folder and a login.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pasarela_client::{FtpRemote, Options, Security, Site, Trust, Url};
+use pasarela_testkit::{PASSWORD, Pasarela, USER};
+use tempfile::TempDir;
+
+/// A server of somebody else, or ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Brand {
+    Pasarela,
+    Vsftpd,
+    Pyftpdlib,
+}
+
+/// How it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Plain,
+    Explicit,
+    Implicit,
+}
+
+pub struct Server {
+    brand: Brand,
+    wire: Wire,
+    address: SocketAddr,
+    certificate: Option<PathBuf>,
+    root: PathBuf,
+    /// Ended before the folder goes.
+    _child: Option<Running>,
+    _ours: Option<Pasarela>,
+    _scratch: TempDir,
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const PYFTPDLIB: &str = r#"
+import sys
+from pyftpdlib.authorizers import DummyAuthorizer
+from pyftpdlib.handlers import FTPHandler, TLS_FTPHandler
+from pyftpdlib.servers import FTPServer
+root, port, certificate = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+who = DummyAuthorizer()
+who.add_user("maria", "s3cret", root, perm="elradfmwMT")
+handler = FTPHandler
+if certificate:
+    handler = TLS_FTPHandler
+    handler.certfile = certificate
+    handler.tls_control_required = handler.tls_data_required = True
+handler.authorizer = who
+FTPServer(("127.0.0.1", port), handler).serve_forever()
+"#;
+
+impl Server {
+    pub fn start(brand: Brand, wire: Wire) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        if brand == Brand::Pasarela {
+            let setup = Pasarela::setup().arguments(["--tls", "optional"]);
+            let ours = if wire == Wire::Implicit {
+                setup.implicit()
+            } else {
+                setup
+            }
+            .start();
+            return Self {
+                brand,
+                wire,
+                address: if wire == Wire::Implicit {
+                    ours.implicit()
+                } else {
+                    ours.control()
+                },
+                certificate: Some(ours.certificate()),
+                root: ours.root().to_owned(),
+                _child: None,
+                _ours: Some(ours),
+                _scratch: scratch,
+            };
+        }
+        let root = scratch.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let pem = certificate(scratch.path());
+        // Freed at once, and nobody else on this machine asks for that very one in between.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = match brand {
+            Brand::Vsftpd => vsftpd(scratch.path(), &root, address.port(), wire, &pem),
+            _ => {
+                let mut python = Command::new("python3");
+                let tls = if wire == Wire::Plain { Path::new("") } else { &pem };
+                python
+                    .args(["-c", PYFTPDLIB])
+                    .arg(&root)
+                    .arg(address.port().to_string())
+                    .arg(tls);
+                python
+            }
+        };
+        let log = fs::File::create(scratch.path().join("log")).unwrap();
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| {
+                panic!("{command:?}: {error}\nhint: run cargo xtask test, which installs it")
+            });
+        let mut running = Running(child);
+        let end = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect(address).is_err() {
+            let ended = running.0.try_wait().unwrap();
+            let log = || fs::read_to_string(scratch.path().join("log")).unwrap_or_default();
+            assert!(
+                ended.is_none() && Instant::now() < end,
+                "{command:?} {ended:?}: {}",
+                log()
+            );
+            std::thread::yield_now();
+        }
+        Self {
+            brand,
+            wire,
+            address,
+            certificate: Some(pem),
+            root,
+            _child: Some(running),
+            _ours: None,
+            _scratch: scratch,
+        }
+    }
+
+    /// The folder that is served.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where that folder is for whoever has logged in.
+    pub fn folder(&self) -> String {
+        match self.brand {
+            Brand::Vsftpd => self.root.to_str().unwrap().to_owned(),
+            _ => "/".to_owned(),
+        }
+    }
+
+    pub fn site(&self) -> Site {
+        let (user, password) = match self.brand {
+            Brand::Vsftpd => ("anonymous", "x"),
+            _ => (USER, PASSWORD),
+        };
+        let scheme = if self.wire == Wire::Implicit {
+            "ftps"
+        } else {
+            "ftp"
+        };
+        let url: Url = format!("{scheme}://{user}:{password}@{}/", self.address)
+            .parse()
+            .unwrap();
+        Site {
+            security: match self.wire {
+                Wire::Plain => Security::Offered,
+                Wire::Explicit => Security::Required,
+                Wire::Implicit => Security::Implicit,
+            },
+            trust: Trust::Roots(self.certificate.clone().unwrap()),
+            options: Options {
+                plain_password: true,
+                attempts: 1,
+                ..Options::default()
+            },
+            ..Site::of(&url)
+        }
+    }
+
+    pub fn remote(&self) -> FtpRemote {
+        FtpRemote::new(self.site())
+    }
+}
+
+/// A certificate and its key in one file.
+fn certificate(folder: &Path) -> PathBuf {
+    let (pem, key) = (folder.join("server.pem"), folder.join("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost"
+                .split(' '),
+        )
+        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&pem)
+        .stderr(Stdio::null());
+    assert!(openssl.status().unwrap().success());
+    let both = [fs::read(&pem).unwrap(), fs::read(&key).unwrap()].concat();
+    fs::write(&pem, both).unwrap();
+    pem
+}
+
+/// Without root's rights vsftpd has anonymous visitors only, here with all their rights.
+fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Command {
+    let yes_no = |yes| if yes { "YES" } else { "NO" };
+    let text = format!(
+        "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nrun_as_launching_user=YES\n\
+         anonymous_enable=YES\nlocal_enable=NO\nwrite_enable=YES\nanon_upload_enable=YES\nanon_mkdir_write_enable=YES\n\
+         anon_other_write_enable=YES\nanon_world_readable_only=NO\nanon_umask=022\nanon_root={}\nno_anon_password=NO\n\
+         chown_uploads=NO\nxferlog_enable=NO\nmdtm_write=YES\npasv_enable=YES\nseccomp_sandbox=NO\n\
+         ssl_enable={}\nallow_anon_ssl=YES\nforce_anon_logins_ssl={}\nforce_anon_data_ssl={}\nimplicit_ssl={}\n\
+         rsa_cert_file={}\nrsa_private_key_file={}\nrequire_ssl_reuse=YES\nssl_ciphers=HIGH\n",
+        root.display(),
+        yes_no(wire != Wire::Plain),
+        yes_no(wire != Wire::Plain),
+        yes_no(wire != Wire::Plain),
+        yes_no(wire == Wire::Implicit),
+        pem.display(),
+        pem.display(),
+    );
+    let file = scratch.join("vsftpd.conf");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new("/usr/sbin/vsftpd");
+    command.arg(file);
+    command
+}
