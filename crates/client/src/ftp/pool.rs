@@ -123,7 +123,7 @@ impl Pool {
     fn shrink(&self, permit: OwnedSemaphorePermit, failure: &Failure) {
         let shrunk = self
             .limit
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |limit| {
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |limit| {
                 (limit > 1).then(|| limit - 1)
             });
         if shrunk.is_ok() {

@@ -13,7 +13,10 @@ use crate::{Failure, FailureKind};
 pub(super) fn may_pass(error: &store::Error) -> bool {
     use FailureKind as F;
     if let Some(failure) = Failure::of(error) {
-        return matches!(failure.kind, F::Connect | F::Lost | F::Data | F::Timeout | F::Busy);
+        return matches!(
+            failure.kind,
+            F::Connect | F::Lost | F::Data | F::Timeout | F::Busy
+        );
     }
     match (error.kind, &error.source) {
         (ErrorKind::Busy, _) => true,
