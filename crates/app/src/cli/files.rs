@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use pasarela_client::FailureKind;
 use pasarela_client::transfer::{self, Options, Retries};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
@@ -155,11 +156,20 @@ async fn interrupted() {
 
 /// A place's failure about something that the user named.
 fn failed(name: &str, error: &store::Error) -> Failure {
-    Problem::new(format!(
+    let text = format!(
         "{}: {}",
         show::escaped(name.as_bytes()),
         transfer::sentence(error)
-    ))
+    );
+    let problem = Problem::new(text);
+    let is_trust =
+        pasarela_client::Failure::of(error).is_some_and(|failure| failure.kind == FailureKind::Tls);
+    match is_trust {
+        true => problem.hint(
+            "once the key is known to be right, name it with --pin; --accept-new remembers a new server",
+        ),
+        false => problem,
+    }
     .fails(Kind::Code(code(error)))
 }
 

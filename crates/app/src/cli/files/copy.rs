@@ -6,13 +6,13 @@ use std::sync::Arc;
 use clap::{Args, ValueHint};
 use pasarela_client::mirror::{self, Compare, Links, Settings};
 use pasarela_client::{Place, Progress, transfer};
-use pasarela_store::{ErrorKind, Kind};
+use pasarela_store::{self as store, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
 use super::open::is_url;
 use super::show;
 use super::{Copying, Opener, Reaching, failed, run, transfer_code, transfer_failed, usage};
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// Examples of `get`.
 pub(crate) const GET_EXAMPLES: &str = "\
@@ -222,7 +222,7 @@ impl Work<'_> {
     async fn all(&self, sources: &[String], target: &str) -> Result<ExitCode, Failure> {
         let to = self.opener.open(target).await?;
         let is_dir = match to.remote.stat(&to.path).await {
-            Ok(there) => there.kind == Kind::Directory,
+            Ok(there) => there.kind == store::Kind::Directory,
             Err(error) if error.kind == ErrorKind::NotFound => false,
             Err(error) => return Err(failed(target, &error)),
         };
@@ -233,7 +233,20 @@ impl Work<'_> {
         let into = is_dir || is_meant_dir;
         let mut codes = Vec::new();
         for source in sources {
-            codes.push(self.one(source, &to, into).await?);
+            match self.one(source, &to, into).await {
+                Ok(code) => codes.push(code),
+                // A usage error, or the only source: nothing else to do.
+                Err(failure) if sources.len() == 1 || failure.kind == Kind::Configuration => {
+                    return Err(failure);
+                }
+                Err(failure) => {
+                    show::complain(&failure);
+                    codes.push(match failure.kind {
+                        Kind::Code(code) => code,
+                        _ => 1,
+                    });
+                }
+            }
             if self.stop.is_cancelled() {
                 return Ok(ExitCode::from(130));
             }
@@ -263,7 +276,7 @@ impl Work<'_> {
             true => inside(to, &name_of(source, &from)).map_err(|error| failed(source, &error))?,
             false => to.clone(),
         };
-        if there.kind != Kind::Directory {
+        if there.kind != store::Kind::Directory {
             if into && let Some(parent) = to.path.parent() {
                 let dir = Place {
                     remote: Arc::clone(&to.remote),
