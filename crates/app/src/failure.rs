@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Bind,
     /// A second signal ended it before its transfers had.
     CutShort,
+    /// A place that files are in, with this exit code.
+    Code(u8),
     /// Anything else.
     Other,
 }

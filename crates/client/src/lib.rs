@@ -1,4 +1,4 @@
-//! Places that files are in, reached by FTP and FTPS, and what moves files between them.
+//! The client: every place that files are in is a [`Remote`], and transfers and mirrors go between any two of them.
 //!
 //! ```no_run
 //! use pasarela_client::{FtpRemote, Site, Url};
@@ -17,13 +17,22 @@
 //! # Ok(()) }
 //! ```
 
+mod digest;
 mod failure;
 mod ftp;
+pub mod mirror;
+mod parallel;
+pub mod progress;
 mod remote;
+#[cfg(test)]
+mod testing;
+pub mod transfer;
 mod url;
 
+pub use digest::{Algorithm, Digest};
 pub use failure::{Failure, FailureKind};
 pub use ftp::{FtpRemote, Options, Security, Site};
-pub use pasarela_tls::{Known, KnownServers, Pin, Stranger, Trust};
-pub use remote::{Abilities, Algorithm, Digest, Remote};
+pub use pasarela_tls::{BadPin, Known, KnownServers, Pin, Stranger, Trust};
+pub use progress::{Event, Progress};
+pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

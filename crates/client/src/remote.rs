@@ -1,53 +1,36 @@
-//! A place that files are in, seen from a client.
+//! A place that files are in, whatever leads to it: the trait, and what a place can do.
 
+mod local;
+
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pasarela_store::{Result, Storage, VirtualPath};
+use pasarela_store as store;
+use store::{Storage, VirtualPath};
 
-/// A Storage that the client reaches; FTP(S) now, SFTP later, and the local disk.
+use crate::digest::{self, Algorithm, Digest};
+pub use local::Local;
+
+/// A [`Storage`] that the client reaches: the local disk, or a server.
 #[async_trait]
 pub trait Remote: Storage {
-    /// The digest of `span` bytes of a file (all of it without one), computed where the file is; with `algorithm`
-    /// `None`, the best that the place has. `None` where it cannot.
+    /// The digest of a file, or of `span` bytes of it, computed where the file is; `None` where it cannot be.
+    /// Without an algorithm, the best that the place has.
     async fn digest(
         &self,
         path: &VirtualPath,
         algorithm: Option<Algorithm>,
         span: Option<Range<u64>>,
-    ) -> Result<Option<Digest>>;
+    ) -> store::Result<Option<Digest>>;
 
-    /// What this place can do; decides how a transfer is made and checked.
+    /// What this place can do; it decides how a transfer is made and checked.
     fn abilities(&self) -> Abilities;
 
     /// Ends all connections politely.
     async fn close(&self);
-}
-
-/// How a digest is computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Algorithm {
-    /// FIPS 180-4.
-    Sha256,
-    /// FIPS 180-4.
-    Sha512,
-    /// FIPS 180-4; against accidents only.
-    Sha1,
-    /// RFC 1321; against accidents only.
-    Md5,
-    /// The CRC of Ethernet; against accidents only.
-    Crc32,
-}
-
-/// A digest.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Digest {
-    /// How it was computed.
-    pub algorithm: Algorithm,
-    /// What came out.
-    pub bytes: Vec<u8>,
 }
 
 /// What a place can do. The default is a place that can nearly nothing, one file at a time.
@@ -57,23 +40,25 @@ pub struct Abilities {
     pub is_local: bool,
     /// The sizes that it tells are exact, in bytes.
     pub exact_size: bool,
-    /// The times that it tells have a zone and are good to `time_precision`.
+    /// The times that it tells have a zone and are good to `time_precision`; otherwise they come from a listing for
+    /// people, to the minute at best and in an unknown zone.
     pub exact_times: bool,
     /// How exactly a time is kept.
     pub time_precision: Duration,
-    /// Modification times can be set.
+    /// [`Storage::set_modified`] works.
     pub set_times: bool,
     /// A file can be read from any offset.
     pub ranges_down: bool,
-    /// An interrupted upload can go on where it ended.
+    /// An interrupted upload can go on where it ended ([`store::Open::Resume`]).
     pub ranges_up: bool,
-    /// An upload takes bytes at any offset in any order.
+    /// An upload takes bytes at any offset in any order, can be read back before it is published, and outlives a
+    /// failing source.
     pub writes_anywhere: bool,
-    /// What `digest` can compute, best first.
+    /// Digests that [`Remote::digest`] computes.
     pub digests: Vec<Algorithm>,
-    /// A rename replaces a file in one step.
+    /// [`Storage::rename`] replaces a file in one step.
     pub atomic_rename: bool,
-    /// Names that differ only in case are one name here.
+    /// Names that differ only in case or in how their letters are composed are one name here.
     pub folds_names: bool,
     /// How many transfers it takes at once.
     pub parallel: usize,
@@ -95,5 +80,46 @@ impl Default for Abilities {
             folds_names: false,
             parallel: 1,
         }
+    }
+}
+
+/// A path at a [`Remote`].
+#[derive(Clone)]
+pub struct Place {
+    /// Where.
+    pub remote: Arc<dyn Remote>,
+    /// What is meant there.
+    pub path: VirtualPath,
+}
+
+impl Place {
+    /// `relative`, taken from this path instead of from the root.
+    ///
+    /// # Errors
+    /// When both together are too long.
+    pub fn join(&self, relative: &VirtualPath) -> Result<Self, store::BadPath> {
+        let text = relative.to_bytes();
+        Ok(Self {
+            remote: Arc::clone(&self.remote),
+            path: self.path.resolve(text.strip_prefix(b"/").unwrap_or(&text))?,
+        })
+    }
+}
+
+/// The digest of a file: computed by its place where that can, from its bytes otherwise.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn digest_of(place: &Place, algorithm: Algorithm) -> store::Result<Digest> {
+    if let Some(told) = place.remote.digest(&place.path, Some(algorithm), None).await? {
+        return Ok(told);
+    }
+    let file = place.remote.open(&place.path, store::Open::Read).await?;
+    digest::of_file(&file, algorithm, None).await
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.path).finish()
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod config;
 pub(crate) mod documents;
+pub(crate) mod files;
 pub(crate) mod passwd;
 pub(crate) mod reach;
 pub(crate) mod relay;
@@ -65,6 +66,36 @@ pub(crate) enum Command {
     /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
     #[command(after_long_help = relay::EXAMPLES)]
     Relay(relay::Flags),
+    /// List a folder
+    #[command(after_long_help = files::EXIT_CODES)]
+    Ls(files::look::List),
+    /// Fetch files and folders
+    #[command(after_long_help = files::copy::GET_EXAMPLES)]
+    Get(files::copy::Copy),
+    /// Send files and folders
+    #[command(after_long_help = files::copy::PUT_EXAMPLES)]
+    Put(files::copy::Copy),
+    /// Make a folder like another one
+    #[command(after_long_help = files::sync::EXAMPLES, alias = "mirror")]
+    Sync(files::sync::Flags),
+    /// Write files to standard output
+    #[command(after_long_help = files::EXIT_CODES)]
+    Cat(files::copy::Cat),
+    /// Remove files and folders
+    #[command(after_long_help = files::EXIT_CODES)]
+    Rm(files::change::Remove),
+    /// Make folders
+    #[command(after_long_help = files::EXIT_CODES)]
+    Mkdir(files::change::MakeDir),
+    /// Rename a file or a folder
+    #[command(after_long_help = files::EXIT_CODES)]
+    Mv(files::change::Move),
+    /// Tell what stands under a name
+    #[command(after_long_help = files::EXIT_CODES)]
+    Stat(files::look::Stat),
+    /// Print digests of files
+    #[command(after_long_help = files::EXIT_CODES)]
+    Hash(files::look::Hash),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -435,8 +466,13 @@ impl ServeFlags {
 
 /// Writes data to standard output; a reader that has gone away is no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// As [`print`], for what need not be UTF-8.
+pub(crate) fn print_bytes(text: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Problem::new(format!("standard output: {error}")).fails(Kind::Other))
         }

@@ -56,6 +56,15 @@ fn ask() -> io::Result<String> {
     }
 }
 
+/// Asks once, without echo; fails where standard input is no terminal.
+pub(crate) fn ask_once(question: &str) -> io::Result<String> {
+    if !io::stdin().is_terminal() {
+        return Err(io::Error::other("standard input is no terminal to ask at"));
+    }
+    let _silence = Silence::new()?;
+    prompt(question)
+}
+
 fn prompt(question: &str) -> io::Result<String> {
     write!(io::stderr(), "{question}")?;
     let line = read_line();

@@ -1,0 +1,204 @@
+//! The commands that reach files, on this machine and on servers: what they have in common.
+
+pub(crate) mod change;
+pub(crate) mod copy;
+pub(crate) mod look;
+mod open;
+mod show;
+pub(crate) mod sync;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use pasarela_client::FailureKind;
+use pasarela_client::transfer::{self, Options, Retries};
+use pasarela_store as store;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::{Failure, Kind, Problem};
+use open::Opener;
+pub(crate) use open::Reaching;
+use show::Manner;
+
+/// The exit codes of these commands, for their help.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    something else went wrong
+  2    a flag or an operand
+  3    no connection, or no such host
+  4    the login was refused
+  5    TLS, or a server that is not trusted
+  6    no data connection
+  7    no such file or folder
+  8    permission denied
+  9    no space, or the quota is used up
+  10   what was transferred is not what it should be
+  11   some files were transferred and some were not
+  12   it took too long
+  130  interrupted";
+
+/// What the commands that copy take.
+#[derive(Debug, Args)]
+pub(crate) struct Copying {
+    /// How many files at once
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: u16,
+
+    /// Read each large file in so many ranges at once, where both places can
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    segments: u16,
+
+    /// How each result is checked
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Auto)]
+    verify: Verify,
+
+    /// Try what failed and may pass so many times again
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    retry: u32,
+
+    /// Tell events as JSON, one a line, on standard output
+    #[arg(long)]
+    json: bool,
+
+    /// Tell failures only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// How results are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// By a digest where the server computes one, otherwise by the size
+    Auto,
+    /// By digests of both ends, or fail
+    Hash,
+    /// By the size
+    Size,
+    /// Not at all
+    Off,
+}
+
+impl Copying {
+    fn manner(&self) -> Manner {
+        match (self.json, self.quiet) {
+            (true, _) => Manner::Json,
+            (false, true) => Manner::Quiet,
+            (false, false) => Manner::People,
+        }
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            segments: self.segments.into(),
+            verify: match self.verify {
+                Verify::Auto => transfer::Verify::Auto,
+                Verify::Hash => transfer::Verify::Hash,
+                Verify::Size => transfer::Verify::Size,
+                Verify::Off => transfer::Verify::Off,
+            },
+            retries: Retries {
+                times: self.retry,
+                ..Retries::default()
+            },
+            ..Options::default()
+        }
+    }
+}
+
+/// Runs a command until it is done or interrupted. A first SIGINT or SIGTERM asks it to stop; it has a moment to
+/// leave things in order.
+fn run<W>(reaching: &Reaching, work: impl FnOnce(Opener, CancellationToken) -> W) -> Result<ExitCode, Failure>
+where
+    W: Future<Output = Result<ExitCode, Failure>>,
+{
+    /// How long a command that was interrupted may take to end by itself.
+    const MOMENT: Duration = Duration::from_secs(2);
+    let other = |error: std::io::Error| Problem::new(error.to_string()).fails(Kind::Other);
+    let opener = Opener::new(reaching)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(other)?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let work = work(opener.clone(), stop.clone());
+        tokio::pin!(work);
+        let done = tokio::select! {
+            done = &mut work => done,
+            () = interrupted() => {
+                stop.cancel();
+                let _ = tokio::time::timeout(MOMENT, &mut work).await;
+                Ok(ExitCode::from(130))
+            }
+        };
+        let _ = tokio::time::timeout(MOMENT, opener.close()).await;
+        done
+    });
+    // A disk that does not answer does not keep us.
+    runtime.shutdown_timeout(MOMENT);
+    result
+}
+
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        },
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// A place's failure about something that the user named.
+fn failed(name: &str, error: &store::Error) -> Failure {
+    let text = format!(
+        "{}: {}",
+        show::escaped(name.as_bytes()),
+        transfer::sentence(error)
+    );
+    let problem = Problem::new(text);
+    let is_trust =
+        pasarela_client::Failure::of(error).is_some_and(|failure| failure.kind == FailureKind::Tls);
+    match is_trust {
+        true => problem.hint(
+            "once the key is known to be right, name it with --pin; --accept-new remembers a new server",
+        ),
+        false => problem,
+    }
+    .fails(Kind::Code(code(error)))
+}
+
+fn transfer_failed(name: &str, error: &transfer::Error) -> Failure {
+    Problem::new(format!("{}: {error}", show::escaped(name.as_bytes())))
+        .fails(Kind::Code(transfer_code(error)))
+}
+
+fn usage(message: impl Into<String>) -> Failure {
+    Problem::new(message).fails(Kind::Configuration)
+}
+
+/// The exit code of a place's failure.
+fn code(error: &store::Error) -> u8 {
+    use store::ErrorKind as K;
+    match (pasarela_client::Failure::of(error), error.kind) {
+        (Some(failure), _) => failure.kind.exit_code(),
+        (None, K::NotFound) => 7,
+        (None, K::PermissionDenied) => 8,
+        (None, K::NoSpace | K::QuotaExceeded) => 9,
+        _ => 1,
+    }
+}
+
+fn transfer_code(error: &transfer::Error) -> u8 {
+    match error {
+        transfer::Error::Place { error, .. } => code(error),
+        transfer::Error::Stopped => 130,
+        error if error.is_verification() => 10,
+        _ => 1,
+    }
+}

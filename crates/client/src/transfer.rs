@@ -1,0 +1,333 @@
+//! One file from one place to another: read ahead of the writing, tried again, resumed, checked, and only then a success.
+//!
+//! A success means that the source's length was known, that as many bytes stand under the target's name, that both
+//! sides said that they were done, and that the digests agree where they were asked for.
+
+mod check;
+mod failure;
+mod finish;
+mod pump;
+mod resume;
+mod retry;
+mod segments;
+mod stream;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use pasarela_store as store;
+use store::{Kind, Open};
+use tokio_util::sync::CancellationToken;
+
+use crate::digest::Hasher;
+use crate::progress::{FileProgress, Progress};
+use crate::remote::{Abilities, Place};
+use check::Check;
+pub use check::{Checked, Verify};
+pub use failure::{End, Error, sentence};
+use resume::Begun;
+pub(crate) use retry::again;
+use retry::{Waits, may_pass};
+pub use stream::{receive, send};
+
+/// How a file is transferred.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Goes on with what an earlier transfer left, once it has been compared.
+    pub resume: bool,
+    /// How many ranges of a file are read at once, where both places can do that.
+    pub segments: usize,
+    /// How the result is checked.
+    pub verify: Verify,
+    /// Whether a file that stands at the target is replaced.
+    pub overwrite: bool,
+    /// Gives the target the source's modification time.
+    pub keep_times: bool,
+    /// How often and after which time what failed is tried again.
+    pub retries: Retries,
+}
+
+/// When something that failed and may pass is tried again: after `first_wait`, then after twice as long each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// How often in a row without any progress.
+    pub times: u32,
+    /// The first wait.
+    pub first_wait: Duration,
+    /// The longest wait.
+    pub longest_wait: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            resume: false,
+            segments: 1,
+            verify: Verify::Auto,
+            overwrite: true,
+            keep_times: true,
+            retries: Retries::default(),
+        }
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            times: 5,
+            first_wait: Duration::from_secs(1),
+            longest_wait: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What a finished transfer came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The file's length in bytes.
+    pub size: u64,
+    /// How many bytes were moved; fewer than `size` where an earlier transfer's were kept.
+    pub moved: u64,
+    /// How it was checked.
+    pub checked: Checked,
+    /// Whether the target has the source's modification time.
+    pub time_kept: bool,
+}
+
+/// Copies one file. What stands under the target's name is whole before and after, whatever fails; what an
+/// interrupted copy of a new file leaves can be gone on with.
+///
+/// # Errors
+/// [`Error`], after whatever may pass has been tried again. A stop is [`Error::Stopped`].
+pub async fn copy(
+    from: &Place,
+    to: &Place,
+    options: &Options,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Outcome, Error> {
+    let told = progress.file(&from.path.to_bytes());
+    let copied = Job::copy(from, to, options, told, stop).await;
+    match copied {
+        (told, Ok(outcome)) => {
+            told.finished(outcome.size, outcome.moved, outcome.checked).await;
+            Ok(outcome)
+        }
+        (told, Err(error)) => {
+            told.failed(error.to_string()).await;
+            Err(error)
+        }
+    }
+}
+
+/// All that the steps of one copy need to know.
+#[derive(Debug)]
+struct Job {
+    from: Place,
+    to: Place,
+    options: Options,
+    told: Arc<FileProgress>,
+    from_can: Abilities,
+    to_can: Abilities,
+    size: u64,
+    modified: SystemTime,
+    /// Nothing stood at the target when the copy began, so whatever does later is this copy's.
+    is_new: bool,
+    /// Some range was tried as often as is allowed, so the whole is not tried again either.
+    is_exhausted: AtomicBool,
+    check: Check,
+}
+
+impl Job {
+    async fn copy(
+        from: &Place,
+        to: &Place,
+        options: &Options,
+        told: FileProgress,
+        stop: &CancellationToken,
+    ) -> (Arc<FileProgress>, Result<Outcome, Error>) {
+        let told = Arc::new(told);
+        let job = Self::new(from, to, options, &told);
+        let job = match unless_stopped(stop, job).await {
+            Ok(job) => Arc::new(job),
+            Err(error) => return (told, Err(error)),
+        };
+        let copied = unless_stopped(stop, job.persist()).await;
+        (told, copied)
+    }
+
+    /// Looks at both ends.
+    async fn new(
+        from: &Place,
+        to: &Place,
+        options: &Options,
+        told: &Arc<FileProgress>,
+    ) -> Result<Self, Error> {
+        let (from_can, to_can) = (from.remote.abilities(), to.remote.abilities());
+        let check = Check::choose(options.verify, &from_can, &to_can)?;
+        let looked_at = again(options.retries, || async { from.remote.stat(&from.path).await });
+        let there = again(options.retries, || async {
+            match to.remote.stat(&to.path).await {
+                Ok(there) => Ok(Some(there.kind)),
+                Err(error) if error.kind == store::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let (looked_at, there) = tokio::join!(looked_at, there);
+        let (looked_at, there) = (looked_at.map_err(Error::source)?, there.map_err(Error::target)?);
+        match looked_at.kind {
+            Kind::Directory => return Err(Error::source(store::ErrorKind::IsDirectory)),
+            Kind::Other => return Err(Error::source(store::ErrorKind::NotAFile)),
+            Kind::File | Kind::Link => {}
+        }
+        match there {
+            Some(Kind::Directory) => return Err(Error::target(store::ErrorKind::IsDirectory)),
+            Some(_) if !options.overwrite => return Err(Error::target(store::ErrorKind::Exists)),
+            _ => {}
+        }
+        let mut job = Self {
+            from: from.clone(),
+            to: to.clone(),
+            options: options.clone(),
+            told: Arc::clone(told),
+            size: looked_at.size,
+            modified: looked_at.modified,
+            is_new: there.is_none(),
+            is_exhausted: AtomicBool::new(false),
+            check,
+            from_can,
+            to_can,
+        };
+        if !job.from_can.exact_size {
+            let file = job.open_source().await?;
+            job.size = file.size().await.map_err(|error| match error.kind {
+                store::ErrorKind::Unsupported => Error::SizeUnknown,
+                _ => Error::source(error),
+            })?;
+        }
+        Ok(job)
+    }
+
+    /// Tries until it is done or will not be.
+    async fn persist(self: &Arc<Self>) -> Result<Outcome, Error> {
+        let mut waits = Waits::new(self.options.retries);
+        let mut furthest = 0;
+        loop {
+            let error = match self.attempt(!waits.is_fresh()).await {
+                Ok(outcome) => return Ok(outcome),
+                Err(error) => error,
+            };
+            if self.told.done() > furthest {
+                furthest = self.told.done();
+                waits.progressed();
+            }
+            self.wait_to_retry(&mut waits, error).await?;
+        }
+    }
+
+    /// Waits before what failed is tried again; gives the error back where that is of no use.
+    async fn wait_to_retry(&self, waits: &mut Waits, error: Error) -> Result<(), Error> {
+        if !error.may_pass() || self.is_exhausted.load(Ordering::Relaxed) {
+            return Err(error);
+        }
+        let Some(wait) = waits.next() else {
+            self.is_exhausted.store(true, Ordering::Relaxed);
+            return Err(error);
+        };
+        self.told.retrying(wait, error.to_string()).await;
+        tokio::time::sleep(wait).await;
+        Ok(())
+    }
+
+    /// One try. `is_retry`: what stands at the target may be what an earlier try left.
+    async fn attempt(self: &Arc<Self>, is_retry: bool) -> Result<Outcome, Error> {
+        if is_retry {
+            self.same_source().await?;
+        }
+        let begun = if is_retry || self.options.resume {
+            self.find_begun().await?
+        } else {
+            Begun::Nothing
+        };
+        let segments = segments::count(self);
+        match begun {
+            Begun::Whole(checked) => {
+                self.told.started(Some(self.size), self.size).await;
+                let time_kept = self.keep_time().await;
+                Ok(self.outcome(self.size, checked, time_kept))
+            }
+            Begun::Part(file, start) => {
+                self.told.started(Some(self.size), start).await;
+                let hasher = self.hash_prefix(&file, start).await?;
+                self.fill(file, start, hasher).await
+            }
+            Begun::Nothing if segments > 1 => {
+                self.told.started(Some(self.size), 0).await;
+                segments::copy(self, segments).await
+            }
+            Begun::Nothing => {
+                let how = if self.options.overwrite {
+                    Open::Replace
+                } else {
+                    Open::CreateNew
+                };
+                let file = self.to.remote.open(&self.to.path, how).await;
+                let file = file.map_err(Error::target)?;
+                self.told.started(Some(self.size), 0).await;
+                self.fill(file, 0, self.check.algorithm().map(Hasher::new)).await
+            }
+        }
+    }
+
+    /// Everything from `start` on, one byte after the other.
+    async fn fill(
+        &self,
+        file: Arc<dyn store::File>,
+        start: u64,
+        mut hasher: Option<Hasher>,
+    ) -> Result<Outcome, Error> {
+        pump::pump(self, &file, start..self.size, &mut hasher).await?;
+        self.finish(file, start, hasher).await
+    }
+
+    fn outcome(&self, start: u64, checked: Checked, time_kept: bool) -> Outcome {
+        Outcome {
+            size: self.size,
+            moved: self.size - start,
+            checked,
+            time_kept,
+        }
+    }
+
+    async fn open_source(&self) -> Result<Arc<dyn store::File>, Error> {
+        let file = self.from.remote.open(&self.from.path, Open::Read).await;
+        file.map_err(Error::source)
+    }
+
+    /// Whether the source is still what it was when the copy began.
+    async fn same_source(&self) -> Result<(), Error> {
+        let now = self.from.remote.stat(&self.from.path).await;
+        let now = now.map_err(Error::source)?;
+        let same_size = now.size == self.size || !self.from_can.exact_size;
+        match same_size && now.modified == self.modified {
+            true => Ok(()),
+            false => Err(Error::Changed),
+        }
+    }
+}
+
+/// What `work` comes to, unless it is stopped before.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(Error::Stopped),
+        done = work => done,
+    }
+}
+
+#[cfg(test)]
+mod tests;

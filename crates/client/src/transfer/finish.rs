@@ -1,0 +1,88 @@
+//! The end of a transfer: what both sides must have said before it is called a success.
+
+use std::sync::Arc;
+
+use pasarela_store as store;
+use store::{ErrorKind, File};
+
+use super::{End, Error, Job, Outcome};
+use crate::digest::{Digest, Hasher};
+
+impl Job {
+    /// Checks, publishes, checks what stands there, and gives it its time.
+    pub(super) async fn finish(
+        &self,
+        file: Arc<dyn File>,
+        start: u64,
+        hasher: Option<Hasher>,
+    ) -> Result<Outcome, Error> {
+        let digest = hasher.map(Hasher::finish);
+        let by_source = self.check_before(&file, digest.as_ref()).await?;
+        file.publish().await.map_err(Error::target)?;
+        drop(file);
+        self.check_after(start, digest.as_ref(), by_source).await
+    }
+
+    /// What can be known before the file stands under its name: a file that is not the source's never does.
+    pub(super) async fn check_before(
+        &self,
+        file: &Arc<dyn File>,
+        digest: Option<&Digest>,
+    ) -> Result<bool, Error> {
+        if self.to_can.writes_anywhere {
+            let found = file.size().await.map_err(Error::target)?;
+            self.same_size(found)?;
+        }
+        match digest {
+            Some(digest) => self.check.agrees(End::Source, &self.from, digest).await,
+            None => Ok(false),
+        }
+    }
+
+    /// What can be known only of the file that stands under its name.
+    pub(super) async fn check_after(
+        &self,
+        start: u64,
+        digest: Option<&Digest>,
+        by_source: bool,
+    ) -> Result<Outcome, Error> {
+        if self.check.size && self.to_can.exact_size {
+            match self.to.remote.stat(&self.to.path).await {
+                Ok(there) => self.same_size(there.size)?,
+                // A folder to drop files into, which nobody may look at: it took all and said so.
+                Err(error) if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
+                Err(error) => return Err(Error::target(error)),
+            }
+        }
+        let by_target = match digest {
+            Some(digest) => self.check.agrees(End::Target, &self.to, digest).await?,
+            None => false,
+        };
+        let time_kept = self.keep_time().await;
+        Ok(self.outcome(start, self.check.done(by_source || by_target), time_kept))
+    }
+
+    fn same_size(&self, found: u64) -> Result<(), Error> {
+        if found == self.size {
+            return Ok(());
+        }
+        let expected = self.size;
+        Err(Error::SizeDiffers { expected, found })
+    }
+
+    /// Gives the target the source's modification time, where that is known and can be set. A failure is told and is
+    /// no failure of the transfer.
+    pub(super) async fn keep_time(&self) -> bool {
+        if !(self.options.keep_times && self.to_can.set_times && self.from_can.exact_times) {
+            return false;
+        }
+        match self.to.remote.set_modified(&self.to.path, self.modified).await {
+            Ok(()) => true,
+            Err(error) => {
+                let text = format!("its time was not set: {}", super::sentence(&error));
+                self.told.note(text).await;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A file from or to a stream that has no name and no length: standard input and output.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use pasarela_store as store;
+use store::{Kind, Open};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+use super::pump::CHUNK;
+use super::{Check, Checked, End, Error, Options, Outcome, Verify, again, unless_stopped};
+use crate::digest::{Algorithm, Hasher};
+use crate::progress::{FileProgress, Progress};
+use crate::remote::{Abilities, Place};
+
+/// Makes a file of what a stream gives until its end. Nothing is tried again once bytes have moved: they cannot be
+/// had twice.
+///
+/// # Errors
+/// [`Error`]; nothing stands under the target's name that did not before.
+pub async fn send(
+    mut from: impl AsyncRead + Send + Unpin,
+    to: &Place,
+    options: &Options,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Outcome, Error> {
+    let told = progress.file(b"-");
+    let sent = unless_stopped(stop, async {
+        let can = to.remote.abilities();
+        let check = Check::choose(options.verify, &here(), &can)?;
+        let how = if options.overwrite {
+            Open::Replace
+        } else {
+            Open::CreateNew
+        };
+        let file = again(options.retries, || async { to.remote.open(&to.path, how).await }).await;
+        let file = file.map_err(Error::target)?;
+        told.started(None, 0).await;
+        let mut hasher = check.algorithm().map(Hasher::new);
+        let mut size = 0;
+        loop {
+            let chunk = fill(&mut from).await.map_err(Error::source)?;
+            if chunk.is_empty() {
+                break;
+            }
+            let length = chunk.len() as u64;
+            if let Some(old) = hasher.take() {
+                hasher = Some(old.with(chunk.clone()).await);
+            }
+            file.write_at(size, chunk).await.map_err(Error::target)?;
+            size += length;
+            told.moved(length);
+        }
+        file.publish().await.map_err(Error::target)?;
+        drop(file);
+        if check.size && can.exact_size {
+            let found = to.remote.stat(&to.path).await.map_err(Error::target)?.size;
+            if found != size {
+                return Err(Error::SizeDiffers {
+                    expected: size,
+                    found,
+                });
+            }
+        }
+        let by_digest = match hasher.map(Hasher::finish) {
+            Some(digest) => check.agrees(End::Target, to, &digest).await?,
+            None => false,
+        };
+        Ok(outcome(size, check.done(by_digest)))
+    });
+    report(&told, sent.await).await
+}
+
+/// Writes a file, or a range of it, to a stream. What a stream has been given cannot be taken back, so a failure
+/// may come after bytes.
+///
+/// # Errors
+/// [`Error`]; [`store::ErrorKind::PastEnd`] where the range begins after the end of the file.
+pub async fn receive(
+    from: &Place,
+    range: Option<Range<u64>>,
+    mut to: impl AsyncWrite + Send + Unpin,
+    options: &Options,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Outcome, Error> {
+    let told = progress.file(&from.path.to_bytes());
+    let received = unless_stopped(stop, async {
+        let there = again(options.retries, || async { from.remote.stat(&from.path).await }).await;
+        let there = there.map_err(Error::source)?;
+        if there.kind == Kind::Directory {
+            return Err(Error::source(store::ErrorKind::IsDirectory));
+        }
+        let file = again(options.retries, || async {
+            from.remote.open(&from.path, Open::Read).await
+        })
+        .await;
+        let file = file.map_err(Error::source)?;
+        let can = from.remote.abilities();
+        let size = match can.exact_size {
+            true => there.size,
+            false => file.size().await.map_err(Error::source)?,
+        };
+        let check = match range {
+            None => Check::choose(options.verify, &can, &here())?,
+            Some(_) => Check::choose(Verify::Off, &can, &here())?,
+        };
+        let mut hasher = check.algorithm().map(Hasher::new);
+        let range = range.unwrap_or(0..size);
+        let end = range.end.min(size);
+        if range.start > size {
+            return Err(Error::source(store::ErrorKind::PastEnd));
+        }
+        told.started(Some(end.saturating_sub(range.start)), 0).await;
+        let mut at = range.start;
+        while at < end {
+            let want = usize::try_from(end - at).map_or(CHUNK, |left| left.min(CHUNK));
+            let chunk = file.read_at(at, want).await.map_err(Error::source)?;
+            if chunk.is_empty() {
+                return Err(Error::Short {
+                    expected: size,
+                    got: at,
+                });
+            }
+            let length = chunk.len() as u64;
+            if let Some(old) = hasher.take() {
+                hasher = Some(old.with(chunk.clone()).await);
+            }
+            to.write_all(&chunk).await.map_err(Error::target)?;
+            at += length;
+            told.moved(length);
+        }
+        if end == size && !file.read_at(end, 1).await.map_err(Error::source)?.is_empty() {
+            return Err(Error::Long { expected: size });
+        }
+        to.flush().await.map_err(Error::target)?;
+        let checked = match hasher.map(Hasher::finish) {
+            Some(digest) if check.agrees(End::Source, from, &digest).await? => check.done(true),
+            _ => Checked::Unchecked,
+        };
+        Ok(outcome(end.saturating_sub(range.start), checked))
+    });
+    report(&told, received.await).await
+}
+
+/// This end: its bytes are known by having passed here.
+fn here() -> Abilities {
+    Abilities {
+        is_local: true,
+        digests: Algorithm::ALL.to_vec(),
+        ..Abilities::default()
+    }
+}
+
+fn outcome(size: u64, checked: Checked) -> Outcome {
+    Outcome {
+        size,
+        moved: size,
+        checked,
+        time_kept: false,
+    }
+}
+
+async fn report(told: &FileProgress, result: Result<Outcome, Error>) -> Result<Outcome, Error> {
+    match &result {
+        Ok(outcome) => told.finished(outcome.size, outcome.moved, outcome.checked).await,
+        Err(error) => told.failed(error.to_string()).await,
+    }
+    result
+}
+
+/// A whole chunk, or what is left before the end.
+async fn fill(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(CHUNK);
+    while chunk.len() < CHUNK {
+        let room = CHUNK - chunk.len();
+        if from.take(room as u64).read_buf(&mut chunk).await? == 0 {
+            break;
+        }
+    }
+    Ok(chunk.freeze())
+}
