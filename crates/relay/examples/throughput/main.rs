@@ -21,7 +21,7 @@ mod process;
 
 use std::path::PathBuf;
 
-use process::Relay;
+use process::{Relay, cpu_seconds};
 
 /// How bytes go from one end to the other.
 #[derive(Clone, Copy)]
@@ -37,6 +37,8 @@ pub(crate) struct Sample {
     seconds: f64,
     /// What the relay has used meanwhile.
     relay: f64,
+    /// What both ends have used; over FTP, the client alone.
+    ends: f64,
 }
 
 /// What to measure with.
@@ -78,33 +80,38 @@ fn beside(name: &str) -> PathBuf {
 
 impl Bench {
     /// Has every way transfer in every round, and prints a line for each. `run` gets 0 for no relay, or a relay's number
-    /// from 1 on.
-    pub(crate) fn rounds(&self, what: &str, relays: &[Relay], mut run: impl FnMut(usize) -> f64) {
-        let mut samples: Vec<Vec<Sample>> = (0..=relays.len()).map(|_| Vec::new()).collect();
+    /// from 1 on, and tells the seconds unless the transfer failed.
+    pub(crate) fn rounds(&self, what: &str, relays: &[Relay], mut run: impl FnMut(usize) -> Option<f64>) {
+        let mut samples: Vec<Vec<Option<Sample>>> = (0..=relays.len()).map(|_| Vec::new()).collect();
         // The first round warms up and does not count.
         for round in 0..=self.rounds {
             for (way, samples) in samples.iter_mut().enumerate() {
                 let relay = way.checked_sub(1).map(|number| &relays[number]);
                 let before = relay.map_or(0.0, Relay::cpu_seconds);
+                let ends = cpu_seconds(std::process::id());
                 let seconds = run(way);
+                let ends = cpu_seconds(std::process::id()) - ends;
                 let relay = relay.map_or(0.0, Relay::cpu_seconds) - before;
                 if round > 0 {
-                    samples.push(Sample { seconds, relay });
+                    samples.push(seconds.map(|seconds| Sample { seconds, relay, ends }));
                 }
             }
         }
         let mib = self.mib as f64;
         for (way, of_way) in samples.iter().enumerate() {
             let name = way.checked_sub(1).map_or("direct", |number| relays[number].name);
-            let speed = median(of_way.iter().map(|sample| mib / sample.seconds));
+            let whole = || of_way.iter().flatten();
+            let failed = self.rounds - whole().count();
+            let speed = median(whole().map(|sample| mib / sample.seconds));
+            let beside = of_way.iter().zip(&samples[0]);
             let ratio = median(
-                of_way
-                    .iter()
-                    .zip(&samples[0])
-                    .map(|(own, direct)| direct.seconds / own.seconds),
+                beside.filter_map(|(own, direct)| Some(direct.as_ref()?.seconds / own.as_ref()?.seconds)),
             );
-            let cpu = median(of_way.iter().map(|sample| sample.relay * 1024.0 / mib));
-            println!("{what:<14} {name:<9} {speed:>6.0} MiB/s   {ratio:>4.2} of direct   {cpu:>5.3} CPU s/GiB of the relay");
+            let relay = median(whole().map(|sample| sample.relay * 1024.0 / mib));
+            let ends = median(whole().map(|sample| sample.ends * 1024.0 / mib));
+            println!(
+                "{what:<11} {name:<9} {speed:>5.0} MiB/s  {ratio:>4.2} of direct  CPU s/GiB: relay {relay:>5.2}, ends {ends:>5.2}  {failed} failed"
+            );
         }
     }
 }
@@ -112,5 +119,5 @@ impl Bench {
 fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

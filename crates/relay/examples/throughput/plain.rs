@@ -23,10 +23,10 @@ pub(crate) fn measure(bench: &Bench, relays: &[Relay]) {
                 None => direct(),
                 Some(number) => bench.runtime.block_on(through(&relays[number])),
             };
-            match direction {
+            Some(match direction {
                 Direction::Down => carry(behind, outside, bench.mib),
                 Direction::Up => carry(outside, behind, bench.mib),
-            }
+            })
         });
     }
 }

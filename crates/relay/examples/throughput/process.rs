@@ -75,7 +75,10 @@ impl Relay {
     }
 
     fn start(name: &'static str, mut command: Command, folder: TempDir, address: SocketAddr) -> Option<Self> {
-        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = quiet.spawn().ok()?;
         let process = Process {
             child,
@@ -95,10 +98,7 @@ impl Relay {
 
     /// What it has used until now.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.child.id())).unwrap();
-        let (_, after_name) = stat.rsplit_once(')').unwrap();
-        let ticks = after_name.split_whitespace().skip(11).take(2);
-        ticks.map(|word| word.parse::<f64>().unwrap()).sum::<f64>() / TICKS_PER_SECOND
+        cpu_seconds(self.process.child.id())
     }
 
     /// Starts a server that has an address of this relay's.
@@ -111,12 +111,21 @@ impl Relay {
         command.args(["--listen", &format!("0.0.0.0:{}", direct.port())]);
         command.args(["--user", &format!("anna:{PASSWORD}"), "--tls", "required"]);
         command.args(["--reach", "relayed", "--data-ports", "control"]);
-        let kind = if self.name == "pasarela" { "--relay" } else { "--turn" };
+        let kind = if self.name == "pasarela" {
+            "--relay"
+        } else {
+            "--turn"
+        };
         command.args([kind, &format!("turn:anna:{PASSWORD}@{}", self.address)]);
         command.arg("--state-dir").arg(folder.path().join("state"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let mut log = BufReader::new(child.stderr.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
         let process = Process {
             child,
             _folder: folder,
@@ -136,9 +145,19 @@ impl Relay {
     }
 }
 
+/// What a process has used until now, with its children that have ended.
+pub(crate) fn cpu_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, after_name) = stat.rsplit_once(')').unwrap();
+    let ticks = after_name.split_whitespace().skip(11).take(4);
+    ticks.map(|word| word.parse::<f64>().unwrap()).sum::<f64>() / TICKS_PER_SECOND
+}
+
 /// In memory where there is such a place: no disk is to be measured.
 pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .unwrap()
 }
 
 /// One that was free a moment ago.

@@ -8,6 +8,7 @@
 mod client;
 mod coturn;
 mod lending;
+mod log;
 mod requests;
 mod soak;
 mod streams;
