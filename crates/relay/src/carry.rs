@@ -133,11 +133,8 @@ impl Pair {
         let end = match &mut self.client {
             Leg::Tcp(client) => {
                 let (client, peer) = (&*client, &self.peer);
-                let (Ok(there), Ok(back)) = (splice::Pipe::new(), splice::Pipe::new()) else {
-                    return End::Failed;
-                };
-                let up = there.carry(client, peer, &up);
-                let down = back.carry(peer, client, &down);
+                let up = splice::carry(client, peer, &up);
+                let down = splice::carry(peer, client, &down);
                 conduct(up, down, client, peer).await
             }
             Leg::Tls(client) => {

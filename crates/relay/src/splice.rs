@@ -1,11 +1,12 @@
 //! One direction of a stream through a pipe, so that its bytes stay in the kernel.
 
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::RecvFlags;
-use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -13,13 +14,25 @@ use crate::carry::{Broken, Direction, finish_sending};
 
 /// A pipe that is empty between two rounds.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+struct Pipe {
     into: OwnedFd,
     out_of: OwnedFd,
+    holds: usize,
+    is_large: bool,
 }
 
+/// Bytes at once until more than that wait. A stream of questions and answers, as FTP's control connections are, needs
+/// no pipe.
+const SMALL: usize = 4 * 1024;
 /// What a pipe holds by default.
-const CHUNK: usize = 64 * 1024;
+const DEFAULT: usize = 64 * 1024;
+/// What costs a quarter less CPU, and what the kernel lets anybody have (`fs.pipe-max-size`).
+const LARGE: usize = 1024 * 1024;
+/// Large pipes at a time, in all of this process. A user may have 64 MiB of pipes (`fs.pipe-user-pages-soft`), and
+/// beyond that new ones hold next to nothing: this leaves room for 700 of the default size.
+const MOST_LARGE: usize = 16;
+
+static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
 
 /// What one round took from the source.
 enum Taken {
@@ -27,60 +40,81 @@ enum Taken {
     Piped(usize),
     /// So many are in the small buffer.
     Read(usize),
+    /// There is more than the small buffer holds.
+    Nothing,
+}
+
+/// Carries until the source ends, and passes its FIN on.
+pub(crate) async fn carry(from: &TcpStream, to: &TcpStream, direction: &Direction<'_>) -> Result<(), Broken> {
+    let mut small = [0; SMALL];
+    let mut pipe: Option<Pipe> = None;
+    let mut wants_pipe = true;
+    loop {
+        tokio::task::consume_budget().await;
+        from.readable().await.map_err(|_| Broken::Source)?;
+        let taken = from.try_io(Interest::READABLE, || {
+            take(from, pipe.as_ref(), wants_pipe, &mut small)
+        });
+        let bytes = match (taken, &pipe) {
+            (Ok(Taken::Piped(bytes)), Some(pipe)) => {
+                pipe.give(to, bytes).await.map_err(|_| direction.sink_failed())?;
+                bytes
+            }
+            (Ok(Taken::Read(0) | Taken::Piped(_)), _) => {
+                direction.end_is_real()?;
+                return finish_sending(to).map_err(|_| direction.sink_failed());
+            }
+            (Ok(Taken::Read(bytes)), _) => {
+                write_all(to, &small[..bytes])
+                    .await
+                    .map_err(|_| direction.sink_failed())?;
+                bytes
+            }
+            (Ok(Taken::Nothing), _) => {
+                pipe = Pipe::new().ok();
+                // Without descriptors it goes on as it is.
+                wants_pipe = false;
+                continue;
+            }
+            (Err(error), _) if is_transient(&error) => continue,
+            (Err(_), _) => return Err(Broken::Source),
+        };
+        direction.count(bytes as u64).await;
+    }
+}
+
+/// Fills the pipe if there is one. In front of an urgent byte Linux finds nothing to splice, or even the end, and would
+/// do so for ever; reading gets over it.
+fn take(from: &TcpStream, pipe: Option<&Pipe>, wants_pipe: bool, small: &mut [u8]) -> io::Result<Taken> {
+    if let Some(pipe) = pipe {
+        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+        match splice(from, None, &pipe.into, None, pipe.holds, flags) {
+            Ok(0) | Err(Errno::AGAIN) => {}
+            Ok(bytes) => return Ok(Taken::Piped(bytes)),
+            Err(error) => return Err(error.into()),
+        }
+    } else if wants_pipe && ioctl_fionread(from)? > SMALL as u64 {
+        return Ok(Taken::Nothing);
+    }
+    let (read, _) = rustix::net::recv(from, small, RecvFlags::DONTWAIT)?;
+    Ok(Taken::Read(read))
 }
 
 impl Pipe {
-    pub(crate) fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let (out_of, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        Ok(Self { into, out_of })
-    }
-
-    /// Carries until the source ends, and passes its FIN on.
-    pub(crate) async fn carry(
-        &self,
-        from: &TcpStream,
-        to: &TcpStream,
-        direction: &Direction<'_>,
-    ) -> Result<(), Broken> {
-        let mut small = [0; 1024];
-        loop {
-            tokio::task::consume_budget().await;
-            from.readable().await.map_err(|_| Broken::Source)?;
-            let taken = from.try_io(Interest::READABLE, || self.take(from, &mut small));
-            let bytes = match taken {
-                Ok(Taken::Piped(bytes)) => {
-                    self.give(to, bytes).await.map_err(|_| direction.sink_failed())?;
-                    bytes
-                }
-                Ok(Taken::Read(0)) => {
-                    direction.end_is_real()?;
-                    return finish_sending(to).map_err(|_| direction.sink_failed());
-                }
-                Ok(Taken::Read(bytes)) => {
-                    write_all(to, &small[..bytes])
-                        .await
-                        .map_err(|_| direction.sink_failed())?;
-                    bytes
-                }
-                Err(error) if is_transient(&error) => continue,
-                Err(_) => return Err(Broken::Source),
-            };
-            direction.count(bytes as u64).await;
+        let mut pipe = Self {
+            into,
+            out_of,
+            holds: DEFAULT,
+            is_large: LARGE_PIPES.fetch_add(1, Ordering::Relaxed) < MOST_LARGE,
+        };
+        if !pipe.is_large {
+            LARGE_PIPES.fetch_sub(1, Ordering::Relaxed);
+        } else if let Ok(holds) = fcntl_setpipe_size(&pipe.into, LARGE) {
+            pipe.holds = holds;
         }
-    }
-
-    /// Fills the pipe. In front of an urgent byte Linux finds nothing to splice, or even the end, and would do so
-    /// for ever; reading gets over it.
-    fn take(&self, from: &TcpStream, small: &mut [u8]) -> io::Result<Taken> {
-        let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
-        match splice(from, None, &self.into, None, CHUNK, flags) {
-            Ok(0) | Err(Errno::AGAIN) => {
-                let (read, _) = rustix::net::recv(from, small, RecvFlags::DONTWAIT)?;
-                Ok(Taken::Read(read))
-            }
-            Ok(bytes) => Ok(Taken::Piped(bytes)),
-            Err(error) => Err(error.into()),
-        }
+        Ok(pipe)
     }
 
     /// Empties the pipe, which holds `left` bytes.
@@ -99,6 +133,14 @@ impl Pipe {
             }
         }
         Ok(())
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        if self.is_large {
+            LARGE_PIPES.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

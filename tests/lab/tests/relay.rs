@@ -1,6 +1,7 @@
 //! A relay of ours on the internet lets everybody in where nothing else does, and comes back with its server.
 #![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
 
+use std::fs;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,7 +11,10 @@ use pasarela_lab::matrix::{Row, SIZES};
 use pasarela_lab::site::{Help, Site};
 use pasarela_lab::{lab, runs_here};
 use pasarela_testkit::lab::{Event, Role, Topology};
-use pasarela_testkit::{Dialogue, TlsClient, make_file, noise, sha256, sha256_of};
+use pasarela_testkit::{
+    Dialogue, PASSWORD, TlsClient, USER, assert_same_tree, make_file, make_tree, noise, run_within, sha256,
+    sha256_of,
+};
 
 /// How long it may take until a server has found its relay again.
 const REPAIR: Duration = Duration::from_secs(60);
@@ -118,11 +122,12 @@ fn implicit_ftps_has_its_port_at_the_relay() {
 #[test]
 fn eight_sessions_of_one_client_share_the_lent_port() {
     const SESSIONS: u64 = 8;
-    const TRANSFERS: u64 = 10;
+    const TRANSFERS: u64 = 50;
     let Some(lab) = lab("cgnat2") else { return };
     let site = Site::start_with(lab, Help::RelayAlone).unwrap();
-    let size =
-        |session: u64, transfer: u64| 1000 + usize::try_from(session * 7919 + transfer * 104_729).unwrap();
+    let size = |session: u64, transfer: u64| {
+        1000 + usize::try_from((session * 7919 + transfer * 104_729) % 300_000).unwrap()
+    };
     for session in 0..SESSIONS {
         for transfer in 0..TRANSFERS / 2 {
             let name = format!("{session}/down-{transfer}");
@@ -159,5 +164,36 @@ fn eight_sessions_of_one_client_share_the_lent_port() {
     });
     let relay = site.relay.as_ref().unwrap();
     assert_eq!(relay.count("streams_total"), SESSIONS * (1 + TRANSFERS));
+    assert_eq!(relay.count("unbound_total"), 0);
+}
+
+/// The same by lftp, with eight transfers at a time.
+#[test]
+fn lftp_mirrors_both_ways_over_the_lent_port() {
+    const EACH_WAY: usize = 200;
+    let Some(lab) = lab("cgnat2") else { return };
+    let site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let (up, down) = (home.path().join("up"), home.path().join("down"));
+    fs::create_dir(&down).unwrap();
+    make_tree(&site.server.file("down"), 1, EACH_WAY);
+    make_tree(&up, 2, EACH_WAY);
+    let script = format!(
+        "set cmd:fail-exit yes\nset net:max-retries 1\nset net:persist-retries 0\nset net:timeout 30\n\
+         set ssl:verify-certificate no\nset ftp:ssl-force yes\nset ftp:ssl-protect-data yes\n\
+         open -u {USER},{PASSWORD} ftp://{there}\n\
+         mirror --parallel=8 /down {down}\nmirror --reverse --parallel=8 {up} /up\n",
+        there = site.there,
+        down = down.display(),
+        up = up.display(),
+    );
+    fs::write(home.path().join("script"), script).unwrap();
+    let mut lftp = site.lab.command(Role::Client, "lftp");
+    lftp.arg("--norc").arg("-f").arg(home.path().join("script"));
+    run_within(lftp.env("HOME", home.path()), Duration::from_secs(120)).expect_success();
+    assert_same_tree(&site.server.file("down"), &down);
+    assert_same_tree(&up, &site.server.file("up"));
+    let relay = site.relay.as_ref().unwrap();
+    assert!(relay.count("streams_total") > 2 * EACH_WAY as u64);
     assert_eq!(relay.count("unbound_total"), 0);
 }

@@ -11,6 +11,7 @@ mod coturn;
 mod lending;
 mod librice;
 mod reload;
+mod log;
 mod requests;
 mod soak;
 mod streams;

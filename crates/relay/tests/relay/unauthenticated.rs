@@ -88,6 +88,18 @@ async fn binding_over_tcp_needs_no_account() {
     );
 }
 
+/// Over TCP the handshake has proven the address, so that the answer may be longer than the request; it is still short.
+#[tokio::test]
+async fn a_challenge_over_tcp_fits_into_200_bytes() {
+    let relay = start(config());
+    let mut client = relay.client("nobody").await;
+    for _ in 0..3 {
+        let answer = client.once(ALLOCATE, &[]).await;
+        assert_eq!(answer.code(), 401);
+        assert!(answer.0.len() <= 200, "{} bytes", answer.0.len());
+    }
+}
+
 #[tokio::test]
 async fn who_does_not_authenticate_is_closed_in_time() {
     let mut config = config();

@@ -13,6 +13,7 @@ use pasarela_tls::{Stream, Tag};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tracing::{Instrument, debug, info, info_span};
 
 use super::chore::{self, Chore, Context, DataEndpoint, Keep, Kept, Outcome};
@@ -71,7 +72,22 @@ impl Line {
             Self::Protected(stream) => stream.shutdown().await,
         }
     }
+
+    /// Waits for the client's end before the socket is closed, so that nothing it still sends (its own close_notify)
+    /// turns into a reset that eats the last reply, or that a relay has to pass on. Where too many wait already it is
+    /// closed at once.
+    async fn part(mut self, patience: Duration) {
+        let Ok(_place) = PARTING.try_acquire() else { return };
+        let mut rest = [0; 256];
+        let end = async { while matches!(self.read(&mut rest).await, Ok(1..)) {} };
+        let _ = tokio::time::timeout(patience, end).await;
+    }
 }
+
+/// How long a client may take to end after the server has.
+const PARTING_PATIENCE: Duration = Duration::from_secs(2);
+/// Clients that are waited for at a time. They count as no session any more.
+static PARTING: Semaphore = Semaphore::const_new(64);
 
 /// Serves one control connection until its end.
 pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller, control: Control) {
@@ -226,6 +242,11 @@ impl Connection {
         loop {
             self.carry_out().await?;
             if self.closing {
+                let line = self.line.take();
+                drop(self);
+                if let Some(line) = line {
+                    line.part(PARTING_PATIENCE).await;
+                }
                 return Ok(());
             }
             let Some(line) = &mut self.line else { return Ok(()) };
@@ -452,5 +473,28 @@ async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_client_still_says_when_it_parts_is_no_reason_to_reset_it() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut line = Line::Plain(listener.accept().await.unwrap().0);
+        line.write_all(b"221 Goodbye.\r\n").await.unwrap();
+        line.shutdown().await.unwrap();
+        let parting = tokio::spawn(line.part(Duration::from_secs(60)));
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "221 Goodbye.\r\n");
+        client.write_all(b"and goodbye to you").await.unwrap();
+        client.shutdown().await.unwrap();
+        parting.await.unwrap();
+        assert!(client.take_error().unwrap().is_none());
+        assert!(matches!(client.read(&mut [0]).await, Ok(0)));
     }
 }
