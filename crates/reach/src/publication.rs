@@ -169,7 +169,7 @@ impl Keeper {
 
     /// Whether something was asked for in vain that may come with time.
     fn is_wanting(&self) -> bool {
-        self.relayed.is_wanting() || self.punched.misses_any() || self.report.borrow().best().is_none()
+        self.punched.misses_any() || self.report.borrow().best().is_none()
     }
 
     /// Keeps what was found; returns when it is time to climb again.
@@ -183,6 +183,7 @@ impl Keeper {
         let again = Instant::now() + delay;
         let is_wanting = self.is_wanting();
         loop {
+            let relay_due = self.relayed.due();
             tokio::select! {
                 () = sleep_until(again), if is_wanting => return,
                 _ = ask.tick() => {
@@ -197,6 +198,15 @@ impl Keeper {
                 }
                 behaviour = self.punched.behaviour() => self.learn(behaviour),
                 () = self.relayed.lost() => return,
+                () = sleep_until(relay_due.unwrap_or(again)), if relay_due.is_some() => {
+                    let port = self.listening.address.port();
+                    let plan = self.reach.plan.clone();
+                    let outside = Fixed::new(plan.public.clone(), plan.forwards.clone()).outside(port);
+                    self.relayed.ensure(outside.unwrap_or(port)).await;
+                    if !self.relayed.is_wanting() {
+                        return;
+                    }
+                }
                 Ok(()) = self.came.changed() => {
                     if *self.came.borrow() {
                         self.vouch();
@@ -225,7 +235,11 @@ impl Keeper {
             }
         };
         tokio::join!(look, ask, self.relayed.ensure(outside.unwrap_or(port)));
-        let seen = self.punched.seen_ip();
+        // Who named no STUN server has the relay's word.
+        let seen = match &stun[..] {
+            [] => self.relayed.seen_ip(),
+            _ => self.punched.seen_ip(),
+        };
         let view = NetView {
             source_v4: links.source_v4,
             source_v6: links.source_v6,

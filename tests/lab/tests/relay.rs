@@ -60,11 +60,16 @@ fn a_relay_that_was_killed_has_its_server_back() {
     let relay = site.relay.as_mut().unwrap();
     relay.kill();
     relay.start_again(&site.lab);
-    let end = Instant::now() + REPAIR;
+    let listens = Instant::now();
+    let end = listens + REPAIR;
     while relay.count("allocations") < 2 {
         assert!(Instant::now() < end, "{}\n{}", relay.log(), site.server.log());
         thread::sleep(Duration::from_millis(50)); // a counter cannot be waited for
     }
+    println!(
+        "both ports are lent again {:?} after the relay listens",
+        listens.elapsed()
+    );
     for client in [&CLIENTS[0], &CLIENTS[6]] {
         client
             .visit(&site.lab, &site.server, site.there, SIZES)
