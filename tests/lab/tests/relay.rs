@@ -66,7 +66,7 @@ fn a_relay_that_was_killed_has_its_server_back() {
         assert!(Instant::now() < end, "{}\n{}", relay.log(), site.server.log());
         thread::sleep(Duration::from_millis(50)); // a counter cannot be waited for
     }
-    println!(
+    eprintln!(
         "both ports are lent again {:?} after the relay listens",
         listens.elapsed()
     );
