@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use stun_types::attribute::{
-    AttributeType, AttributeWrite, ErrorCode, Fingerprint, MessageIntegrity, Nonce, Realm, Software,
-    Username, XorMappedAddress,
+    AttributeType, AttributeWrite, ErrorCode, Fingerprint, MessageIntegrity, MessageIntegritySha256, Nonce,
+    PasswordAlgorithm, Realm, Software, Userhash, Username, XorMappedAddress,
 };
 use stun_types::message::{BINDING, Message, MessageClass};
 use stun_types::prelude::AttributeStaticType as _;
@@ -25,7 +25,7 @@ use turn_types::message::{
 
 use crate::allocation::Allocation;
 use crate::carry::{End, Pair};
-use crate::credentials::{Proof, Unproven};
+use crate::credentials::{Proof, Unproven, is_signed};
 use crate::leg::Leg;
 use crate::message::{Inbox, Refusal, Slip, indication};
 use crate::metrics::{Count, Gauge};
@@ -46,7 +46,10 @@ const MOST_JOBS: usize = 16;
 /// What must be understood and is.
 const KNOWN: &[AttributeType] = &[
     Username::TYPE,
+    Userhash::TYPE,
     MessageIntegrity::TYPE,
+    MessageIntegritySha256::TYPE,
+    PasswordAlgorithm::TYPE,
     Realm::TYPE,
     Nonce::TYPE,
     Fingerprint::TYPE,
@@ -222,7 +225,7 @@ impl Control {
         if let Some(refusal) = Refusal::of_unknown(&message, KNOWN) {
             return Next::Answer(slip.error(&refusal));
         }
-        let signed = message.has_attribute(MessageIntegrity::TYPE);
+        let signed = is_signed(&message);
         let wants_dial_back = request::dial_back_of(&message).is_some();
         if message.method() == BINDING && !signed && !wants_dial_back {
             return Next::Answer(self.binding(&slip, None));
@@ -235,7 +238,7 @@ impl Control {
         self.proven = true;
         self.stranger = None;
         self.since = Instant::now();
-        let slip = slip.signed_with(&proof.key);
+        let slip = slip.signed_with(&proof.key, proof.algorithm);
         match self.grant(&message, &slip, proof) {
             Ok(next) => next,
             Err(refusal) => {

@@ -12,7 +12,10 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use pasarela_dtp::{Bucket, Pace};
 use sha1::Sha1;
 use sha2::Sha256;
-use stun_types::attribute::{MessageIntegrity, Nonce, Realm, Username};
+use stun_types::attribute::{
+    MessageIntegrity, MessageIntegritySha256, Nonce, PasswordAlgorithm, PasswordAlgorithmValue,
+    PasswordAlgorithms, Realm, Userhash, Username,
+};
 use stun_types::message::{IntegrityAlgorithm, IntegrityKey, LongTermKeyCredentials, Message};
 use stun_types::prelude::AttributeStaticType as _;
 use subtle::ConstantTimeEq as _;
@@ -24,6 +27,8 @@ use crate::config::{Account, Config, Credential};
 pub(crate) struct Keeper {
     realm: String,
     members: HashMap<String, Arc<Member>>,
+    /// USERHASH of those whose names are known beforehand (RFC 8489 section 14.4).
+    hashes: HashMap<[u8; 32], String>,
     nonce_key: [u8; 32],
     nonce_lifetime: Duration,
 }
@@ -44,8 +49,9 @@ pub(crate) struct Proof {
     pub(crate) member: Arc<Member>,
     /// As it came; with a shared secret it is not the account's name.
     pub(crate) username: String,
-    /// For the response.
+    /// For the response, which is signed as the request was (RFC 8489 section 9.2.4).
     pub(crate) key: IntegrityKey,
+    pub(crate) algorithm: IntegrityAlgorithm,
     /// The username was good until a moment that has passed: enough for what exists, not for something new.
     pub(crate) expired: bool,
 }
@@ -71,8 +77,19 @@ impl Keeper {
             .accounts
             .iter()
             .map(|account| (account.name.clone(), Arc::new(Member::new(account.clone()))));
+        let named = config
+            .accounts
+            .iter()
+            .filter(|account| matches!(account.credential, Credential::Password(_)));
+        let hashes = named.map(|account| {
+            (
+                Userhash::compute(&account.name, &config.realm),
+                account.name.clone(),
+            )
+        });
         Ok(Self {
             realm: config.realm.clone(),
+            hashes: hashes.collect(),
             members: members.collect(),
             nonce_key,
             nonce_lifetime: config.nonce_lifetime,
@@ -97,33 +114,36 @@ impl Keeper {
         from: IpAddr,
         now: SystemTime,
     ) -> Result<Proof, Unproven> {
-        if !message.has_attribute(MessageIntegrity::TYPE) {
+        if !is_signed(message) {
             return Err(Unproven::Missing);
         }
-        let (Ok(username), Ok(realm), Ok(nonce)) = (
-            message.attribute::<Username>(),
-            message.attribute::<Realm>(),
-            message.attribute::<Nonce>(),
-        ) else {
+        let (Ok(realm), Ok(nonce)) = (message.attribute::<Realm>(), message.attribute::<Nonce>()) else {
             return Err(Unproven::Bad);
+        };
+        let username = match (message.attribute::<Username>(), message.attribute::<Userhash>()) {
+            (Ok(username), _) => Some(username.username().to_owned()),
+            (Err(_), Ok(hash)) => self.hashes.get(hash.hash()).cloned(),
+            (Err(_), Err(_)) => return Err(Unproven::Bad),
         };
         if !self.is_fresh(nonce.nonce(), from, now) {
             return Err(Unproven::Stale);
         }
+        let algorithm = chosen(message)?;
         if realm.realm() != self.realm {
             return Err(Unproven::Wrong);
         }
-        let username = username.username();
-        let (member, password, expired) = self.password(username, now).ok_or(Unproven::Wrong)?;
-        let key = LongTermKeyCredentials::new(username.to_owned(), password, self.realm.clone())
-            .make_key(IntegrityAlgorithm::Sha1);
+        let username = username.ok_or(Unproven::Wrong)?;
+        let (member, password, expired) = self.password(&username, now).ok_or(Unproven::Wrong)?;
+        let key =
+            LongTermKeyCredentials::new(username.clone(), password, self.realm.clone()).make_key(algorithm);
         message
             .validate_integrity_with_key(&key)
             .map_err(|_| Unproven::Wrong)?;
         Ok(Proof {
             member,
-            username: username.to_owned(),
+            username,
             key,
+            algorithm,
             expired,
         })
     }
@@ -154,12 +174,17 @@ impl Keeper {
     /// A nonce for this address: the moment and its authentication code.
     pub(crate) fn nonce(&self, to: IpAddr, now: SystemTime) -> String {
         let made = seconds(now).to_be_bytes();
-        hex::encode([&made[..], &self.nonce_code(made, to)].concat())
+        let nonce = hex::encode([&made[..], &self.nonce_code(made, to)].concat());
+        format!("{FEATURES}{nonce}")
     }
 
     fn is_fresh(&self, nonce: &str, from: IpAddr, now: SystemTime) -> bool {
         let mut bytes = [0; 8 + NONCE_CODE];
-        if hex::decode_to_slice(nonce, &mut bytes).is_err() {
+        // Without the features somebody has bid them down on the way (RFC 8489 section 9.2.5).
+        let decoded = nonce
+            .strip_prefix(FEATURES)
+            .map(|nonce| hex::decode_to_slice(nonce, &mut bytes));
+        if !matches!(decoded, Some(Ok(()))) {
             return false;
         }
         let Some((made, code)) = bytes.split_first_chunk::<8>() else {
@@ -187,6 +212,41 @@ impl Keeper {
 }
 
 const NONCE_CODE: usize = 12;
+
+/// The nonce cookie, and of the security features both: password algorithms and username anonymity (RFC 8489 section
+/// 9.2 and section 18.1).
+const FEATURES: &str = "obMatJos2wAAA";
+
+/// What PASSWORD-ALGORITHMS offers, the best first. SHA-256 goes with MESSAGE-INTEGRITY-SHA256, MD5 with
+/// MESSAGE-INTEGRITY.
+pub(crate) const OFFERED: [PasswordAlgorithmValue; 2] =
+    [PasswordAlgorithmValue::SHA256, PasswordAlgorithmValue::MD5];
+
+/// Whether a message claims to be somebody's.
+pub(crate) fn is_signed(message: &Message<'_>) -> bool {
+    message.has_attribute(MessageIntegrity::TYPE) || message.has_attribute(MessageIntegritySha256::TYPE)
+}
+
+/// The algorithm that a request chose of those that it heard of; what it heard has to be what was said (RFC 8489
+/// section 9.2.4).
+fn chosen(message: &Message<'_>) -> Result<IntegrityAlgorithm, Unproven> {
+    let heard_or_chose =
+        message.has_attribute(PasswordAlgorithms::TYPE) || message.has_attribute(PasswordAlgorithm::TYPE);
+    if !heard_or_chose {
+        return Ok(IntegrityAlgorithm::Sha1);
+    }
+    let (Ok(heard), Ok(chose)) = (
+        message.attribute::<PasswordAlgorithms>(),
+        message.attribute::<PasswordAlgorithm>(),
+    ) else {
+        return Err(Unproven::Bad);
+    };
+    match chose.algorithm() {
+        _ if *heard.algorithms() != OFFERED => Err(Unproven::Bad),
+        PasswordAlgorithmValue::SHA256 => Ok(IntegrityAlgorithm::Sha256),
+        PasswordAlgorithmValue::MD5 => Ok(IntegrityAlgorithm::Sha1),
+    }
+}
 
 /// The password of a username under a shared secret.
 #[must_use]
@@ -287,6 +347,41 @@ mod tests {
     }
 
     #[test]
+    fn sha_256_and_a_hashed_name_prove_as_much_and_nothing_is_bid_down() {
+        let (keeper, now) = (keeper(), SystemTime::now());
+        let nonce = keeper.nonce(HOME, now);
+        let prove = |name: &str, offered: &[PasswordAlgorithmValue], nonce: &str, chose: bool| {
+            let mut message = Message::builder_request(BINDING, MessageWriteVec::new());
+            let (hash, realm, nonce) = (
+                Userhash::new(Userhash::compute(name, "realm")),
+                Realm::new("realm").unwrap(),
+                Nonce::new(nonce).unwrap(),
+            );
+            let (heard, one) = (
+                PasswordAlgorithms::new(offered),
+                PasswordAlgorithm::new(PasswordAlgorithmValue::SHA256),
+            );
+            for attribute in [&hash as &dyn AttributeWrite, &realm, &nonce, &heard] {
+                message.add_attribute(attribute).unwrap();
+            }
+            if chose {
+                message.add_attribute(&one).unwrap();
+            }
+            let key = LongTermKeyCredentials::new(name.into(), "sesame".into(), "realm".into());
+            message
+                .add_message_integrity(&key.into(), IntegrityAlgorithm::Sha256)
+                .unwrap();
+            judge(&keeper, &message.finish(), now)
+        };
+        assert_eq!(prove("anna", &OFFERED, &nonce, true).as_deref(), Ok("anna false"));
+        assert_eq!(prove("bob", &OFFERED, &nonce, true), Err(Unproven::Wrong));
+        assert_eq!(prove("anna", &OFFERED, &nonce, false), Err(Unproven::Bad));
+        assert_eq!(prove("anna", &OFFERED[..1], &nonce, true), Err(Unproven::Bad));
+        let bare = &nonce[FEATURES.len()..];
+        assert_eq!(prove("anna", &OFFERED, bare, true), Err(Unproven::Stale));
+    }
+
+    #[test]
     fn a_nonce_is_good_for_its_address_and_its_time() {
         let (keeper, now) = (keeper(), SystemTime::now());
         let with = |nonce: &str, now| judge(&keeper, &request("anna", "sesame", "realm", nonce), now);
@@ -296,7 +391,11 @@ mod tests {
         assert_eq!(with(&nonce, now + lifetime * 2), Err(Unproven::Stale));
         assert_eq!(with(&keeper.nonce(AWAY, now), now), Err(Unproven::Stale));
         assert_eq!(with("", now), Err(Unproven::Stale));
-        let forged = format!("{}{}", &nonce[..39], if nonce.ends_with('0') { '1' } else { '0' });
+        let forged = format!(
+            "{}{}",
+            &nonce[..nonce.len() - 1],
+            if nonce.ends_with('0') { '1' } else { '0' }
+        );
         assert_eq!(with(&forged, now), Err(Unproven::Stale));
     }
 

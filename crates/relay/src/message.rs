@@ -4,13 +4,17 @@ use std::io;
 use std::net::SocketAddr;
 
 use pasarela_nat_proto::signed;
-use stun_types::attribute::{AttributeType, AttributeWrite, ErrorCode, Nonce, Realm, UnknownAttributes};
+use stun_types::attribute::{
+    AttributeType, AttributeWrite, ErrorCode, Nonce, PasswordAlgorithms, Realm, UnknownAttributes,
+};
 use stun_types::message::{
     IntegrityAlgorithm, IntegrityKey, MAGIC_COOKIE, Message, MessageClass, MessageType, MessageWriteVec,
     Method, TransactionId,
 };
 use stun_types::prelude::{MessageWrite as _, MessageWriteExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::credentials::OFFERED;
 
 /// The longest message that is read; USERNAME, REALM and NONCE at their longest take less than 2 KiB.
 const LONGEST: usize = 4096;
@@ -73,7 +77,7 @@ pub(crate) struct Slip {
     pub(crate) method: Method,
     transaction: TransactionId,
     /// The key that the request was signed with, which signs the response too (RFC 8489 section 9.2.5).
-    key: Option<IntegrityKey>,
+    key: Option<(IntegrityKey, IntegrityAlgorithm)>,
 }
 
 impl Slip {
@@ -85,8 +89,8 @@ impl Slip {
         }
     }
 
-    pub(crate) fn signed_with(mut self, key: &IntegrityKey) -> Self {
-        self.key = Some(key.clone());
+    pub(crate) fn signed_with(mut self, key: &IntegrityKey, algorithm: IntegrityAlgorithm) -> Self {
+        self.key = Some((key.clone(), algorithm));
         self
     }
 
@@ -120,7 +124,7 @@ impl Slip {
             Realm::new(realm),
             Nonce::new(nonce),
         );
-        // Codes are between 300 and 699, the realm was checked, nonces are 40 letters.
+        // Codes are between 300 and 699, the realm was checked, nonces are 53 letters.
         let (Ok(code), Ok(realm), Ok(nonce)) = (code, realm, nonce) else {
             return Vec::new();
         };
@@ -128,7 +132,10 @@ impl Slip {
             key: None,
             ..self.clone()
         };
-        unsigned.build(MessageClass::Error, &[&code, &realm, &nonce])
+        unsigned.build(
+            MessageClass::Error,
+            &[&code, &realm, &nonce, &PasswordAlgorithms::new(&OFFERED)],
+        )
     }
 
     fn build(&self, class: MessageClass, attributes: &[&dyn AttributeWrite]) -> Vec<u8> {
@@ -141,7 +148,7 @@ impl Slip {
         let message = message.finish();
         match &self.key {
             // As above: our answers are far shorter than what cannot be signed.
-            Some(key) => signed(message, key, IntegrityAlgorithm::Sha1).unwrap_or_default(),
+            Some((key, algorithm)) => signed(message, key, *algorithm).unwrap_or_default(),
             None => message,
         }
     }

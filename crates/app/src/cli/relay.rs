@@ -136,11 +136,15 @@ fn init(path: &Path, public: Option<IpAddr>, account: &str) -> Result<(), Failur
     let at = SocketAddr::new(public, 3478);
     let url = format!("turn:{account}:{}@{at}", password.reveal());
     print(&format!(
-        "# For the server's configuration file; the URL is a secret:\n\
+        "# Here: pasarela relay --config {}\n\
+         # or as a service, with /etc/pasarela/relay.toml owned by its user (packaging/README.md):\n\
+         # systemctl enable --now pasarela-relay.service\n\
+         # For the server's configuration file; the URL is a secret:\n\
          [reach]\n\
          relay = [\"{url}\"]\n\
          # Or for its command line, which shows it to everybody on that machine (ps):\n\
-         # pasarela serve DIR --relay {url}\n"
+         # pasarela serve DIR --relay {url}\n",
+        path.display()
     ))
 }
 

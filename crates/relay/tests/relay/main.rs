@@ -9,6 +9,7 @@ mod client;
 mod coturn;
 mod lending;
 mod requests;
+mod soak;
 mod streams;
 mod tls;
 mod unauthenticated;
