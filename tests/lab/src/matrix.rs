@@ -5,13 +5,10 @@ use std::time::Duration;
 use pasarela_testkit::lab::{Lab, Topology};
 
 use crate::clients::CLIENTS;
-use crate::site::{Help, Site, way};
+use crate::site::{Help, RELAYED, Site, way};
 
 /// Sizes of the files that each client sends and fetches.
 pub const SIZES: &[usize] = &[0, 1, 1 << 20];
-
-/// The word for the relay in the server's log.
-const RELAYED: &str = "relayed";
 
 /// One topology's results.
 #[derive(Debug)]
@@ -20,7 +17,7 @@ pub struct Row {
     pub topology: &'static Topology,
     /// Whether somebody helped.
     pub help: Help,
-    /// The rung that the server says it uses; else the best that there is.
+    /// The rung that clients come by, as the server says; else the best that there is.
     pub via: String,
     /// How long the server took until it knew.
     pub verified: Option<Duration>,
