@@ -244,13 +244,24 @@ impl Site {
     /// # Errors
     /// What it said instead.
     pub fn wait_until_reachable_at(&mut self, there: SocketAddr) -> Result<(), String> {
+        self.wait_until_reachable_again(there, 0)
+    }
+
+    /// The same, said after its first `lines` lines.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn wait_until_reachable_again(&mut self, there: SocketAddr, lines: usize) -> Result<(), String> {
         let found = |line: &str| reachable(line).filter(|(address, _)| *address == there);
-        let (there, via) = self.server.wait_for_log(REPAIR, found).ok_or_else(|| {
-            format!(
-                "not reachable at {there} in {REPAIR:?}; it said:\n{}",
-                self.server.log()
-            )
-        })?;
+        let (there, via) = self
+            .server
+            .wait_for_later_log(lines, REPAIR, found)
+            .ok_or_else(|| {
+                format!(
+                    "not reachable at {there} in {REPAIR:?}; it said:\n{}",
+                    self.server.log()
+                )
+            })?;
         (self.there, self.via) = (there, via);
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! A relay of ours on the internet lets everybody in where nothing else does, and comes back with its server.
 #![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pasarela_lab::clients::CLIENTS;
+use pasarela_lab::clients::{CLIENTS, Slow};
 use pasarela_lab::matrix::{Row, SIZES};
 use pasarela_lab::site::{Help, Site};
 use pasarela_lab::{lab, runs_here};
 use pasarela_testkit::lab::{Event, Role, Topology};
-use pasarela_testkit::{Dialogue, TlsClient, make_file, noise, sha256, sha256_of};
+use pasarela_testkit::{Dialogue, TlsClient, make_file, noise, sha256, sha256_of, wait_for_exit};
 
 /// How long it may take until a server has found its relay again.
 const REPAIR: Duration = Duration::from_secs(60);
@@ -165,4 +167,145 @@ fn eight_sessions_of_one_client_share_the_lent_port() {
     let relay = site.relay.as_ref().unwrap();
     assert_eq!(relay.count("streams_total"), SESSIONS * (1 + TRANSFERS));
     assert_eq!(relay.count("unbound_total"), 0);
+}
+
+/// Waits for what nobody tells, a counter or a rule for example.
+fn wait_until(site: &Site, what: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    while !what() {
+        assert!(start.elapsed() < 2 * REPAIR, "{}", site.server.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    start.elapsed()
+}
+
+/// Whoever is in the middle of a transfer when the relay dies is told of a failure, and so is the log; no upload stands
+/// under its name.
+#[test]
+fn a_relay_that_dies_in_the_middle_of_transfers_completes_none() {
+    const SIZE: u64 = 64 << 20;
+    let Some(lab) = lab("cgnat") else { return };
+    let mut site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let long = |path: &Path| fs::File::create(path).unwrap().set_len(SIZE).unwrap();
+    long(&site.server.file("down"));
+    let mut begun = Vec::new();
+    let clients = [0, 3, 4, 6].map(|index| &CLIENTS[index]);
+    for (number, (client, what)) in clients
+        .into_iter()
+        .flat_map(|client| [(client, Slow::Fetches), (client, Slow::Sends)])
+        .enumerate()
+    {
+        let folder = home.path().join(number.to_string());
+        fs::create_dir(&folder).unwrap();
+        let from = folder.join("up");
+        long(&from);
+        let name = match what {
+            Slow::Fetches => "down".to_owned(),
+            Slow::Sends => format!("up-{number}"),
+        };
+        let relay = site.relay.as_ref().unwrap();
+        let carried = relay.carried();
+        begun.push((
+            client,
+            what,
+            name.clone(),
+            client.begin(&site.lab, site.there, what, &name, &from),
+        ));
+        // One at a time: whose data connection an unprotected one is would be in doubt.
+        wait_until(&site, || {
+            relay.count("streams_total") >= 2 * (number as u64 + 1) && relay.carried() > carried + 100_000
+        });
+    }
+    assert!(!site.server.log().contains("transfer complete"));
+    site.relay.as_mut().unwrap().kill();
+    for (client, what, name, mut child) in begun {
+        let status = wait_for_exit(&mut child, REPAIR);
+        if status.is_none() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let case = format!("{} {what:?}, TLS {}", client.name, client.tls);
+        assert!(
+            status.is_some_and(|status| !status.success()),
+            "{case}: {status:?}"
+        );
+        assert!(name == "down" || !site.server.file(&name).exists(), "{case}");
+    }
+    wait_until(&site, || {
+        let log = site.server.log();
+        let ended = |line: &&str| line.contains("transfer failed") || line.contains("transfer aborted");
+        log.lines().filter(ended).count() == 8
+    });
+    assert!(!site.server.log().contains("transfer complete"));
+}
+
+/// The relay's address stands beside the mapping, takes its place while there is none, and goes back behind it.
+#[test]
+fn the_relays_address_stands_in_for_a_mapping() {
+    let Some(lab) = lab("upnp") else { return };
+    let mut site = Site::start_with(lab, Help::Relay).unwrap();
+    let mapped = site.there;
+    let standby = site.standby().unwrap();
+    assert_eq!(site.via, "mapped");
+    assert_ne!(mapped, standby);
+    let visit = |site: &Site, there| {
+        CLIENTS[0]
+            .visit(&site.lab, &site.server, there, SIZES)
+            .unwrap_or_else(|why| panic!("{there}: {why}\n{}", site.server.log()));
+    };
+    let is_mapped = |site: &Site| !site.lab.mappings().unwrap().is_empty();
+
+    // Nobody has noticed anything yet.
+    site.lab.event(Event::RouterReboot).unwrap();
+    assert!(!is_mapped(&site));
+    visit(&site, standby);
+    let again = wait_until(&site, || is_mapped(&site));
+    eprintln!("after a reboot the mapping is back within {again:?} of a visit by the relay");
+    visit(&site, mapped);
+
+    let (lines, start) = (site.server.lines_logged(), Instant::now());
+    site.lab.event(Event::MapperEnds).unwrap();
+    site.wait_until_reachable_again(standby, lines).unwrap();
+    eprintln!(
+        "the relay's address is announced {:?} after the mapping went",
+        start.elapsed()
+    );
+    assert_eq!(site.via, "relayed");
+    visit(&site, standby);
+
+    let (lines, start) = (site.server.lines_logged(), Instant::now());
+    site.lab.event(Event::MapperStarts).unwrap();
+    site.wait_until_reachable_again(mapped, lines).unwrap();
+    eprintln!(
+        "the mapping is announced {:?} after the router maps again",
+        start.elapsed()
+    );
+    assert_eq!(site.via, "mapped");
+    visit(&site, mapped);
+    assert_eq!(site.standby().unwrap(), standby);
+}
+
+/// Nobody says that the router has forgotten the connection to the relay; the server finds out and opens another one.
+#[test]
+fn a_router_that_forgets_the_connection_to_the_relay_is_noticed() {
+    let Some(lab) = lab("plain2") else { return };
+    let site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let start = Instant::now();
+    // Without this, Linux takes a connection that it meets in the middle for a new one.
+    let mut strict = site.lab.command(Role::Router, "sysctl");
+    let strict = strict.args(["-q", "-w", "net.netfilter.nf_conntrack_tcp_loose=0"]);
+    assert!(strict.status().unwrap().success());
+    let mut site = site;
+    site.lab.event(Event::RouterReboot).unwrap();
+    site.server
+        .wait_for_log(REPAIR, |line| line.contains("the relay is lost").then_some(()))
+        .unwrap_or_else(|| panic!("{}", site.server.log()));
+    eprintln!("the loss is noticed after {:?}", start.elapsed());
+    let relay = site.relay.as_ref().unwrap();
+    wait_until(&site, || relay.count("allocations_total") >= 4);
+    eprintln!("both ports are lent again after {:?}", start.elapsed());
+    CLIENTS[0]
+        .visit(&site.lab, &site.server, site.there, SIZES)
+        .unwrap_or_else(|why| panic!("{why}\n{}\n{}", relay.log(), site.server.log()));
 }
