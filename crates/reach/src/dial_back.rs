@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use pasarela_nat_proto::extension::Dialled;
 
+use crate::Reason;
 use crate::report::{Outcome, Proof, Rung};
 use crate::turn::Allocation;
 
@@ -24,8 +25,10 @@ pub enum Unanswered {
     TimedOut,
 }
 
-/// How long a verdict is worth something: relays limit how often they are asked.
-const FRESH: Duration = Duration::from_secs(10);
+/// How long a verdict is worth something, as relays limit how often they are asked: what was closed may have been opened
+/// meanwhile.
+const OPEN: Duration = Duration::from_secs(10);
+const CLOSED: Duration = Duration::from_secs(2);
 
 /// What came of dialling each endpoint of late.
 #[derive(Debug, Default)]
@@ -44,7 +47,8 @@ impl Verdicts {
         rungs: &mut [Rung],
         is_known_to_relay: impl Fn(SocketAddr) -> bool,
     ) {
-        self.0.retain(|_, (when, _)| when.elapsed() < FRESH);
+        self.0
+            .retain(|_, (when, dialled)| when.elapsed() < fresh(*dialled));
         let mut unknown = doubted(rungs, allocation.mapped());
         unknown.retain(|endpoint| !self.0.contains_key(endpoint));
         unknown.truncate(MAX_DIALS);
@@ -63,23 +67,14 @@ impl Verdicts {
         self.apply(rungs, is_known_to_relay);
     }
 
-    /// Whether what was open still is, as far as the relay can tell; asked twice before it is not.
-    pub(crate) async fn stands(&mut self, allocation: &Allocation, endpoint: SocketAddr) -> bool {
+    /// How nobody gets in any more where somebody could; asked twice before that is told.
+    pub(crate) async fn lost(&mut self, allocation: &Allocation, endpoint: SocketAddr) -> Option<Unanswered> {
+        self.0.remove(&endpoint);
         if endpoint.ip().to_canonical() != allocation.mapped().ip().to_canonical() {
-            return true;
+            return None;
         }
-        for _ in 0..2 {
-            match dial(allocation, endpoint).await {
-                Some(dialled @ (Dialled::Refused | Dialled::TimedOut)) => {
-                    self.0.insert(endpoint, (Instant::now(), dialled));
-                }
-                _ => {
-                    self.0.remove(&endpoint);
-                    return true;
-                }
-            }
-        }
-        false
+        dial(allocation, endpoint).await.and_then(unanswered)?;
+        dial(allocation, endpoint).await.and_then(unanswered)
     }
 
     fn apply(&self, rungs: &mut [Rung], is_known_to_relay: impl Fn(SocketAddr) -> bool) {
@@ -90,20 +85,34 @@ impl Verdicts {
             let Some((_, dialled)) = self.0.get(&endpoint) else {
                 continue;
             };
-            let refused = |how| Outcome::Refused {
-                reason: crate::Reason::DialledBack(endpoint, how),
-            };
-            rung.outcome = match dialled {
-                Dialled::Connected if !is_known_to_relay(endpoint) => Outcome::Verified {
-                    endpoint,
-                    proof: Proof::DialBack,
-                },
-                Dialled::Refused => refused(Unanswered::Refused),
-                Dialled::TimedOut => refused(Unanswered::TimedOut),
-                // No way from there says nothing of the way from elsewhere.
-                Dialled::Connected | Dialled::Unreachable | Dialled::NotYet => continue,
-            };
+            match (*dialled, unanswered(*dialled)) {
+                (Dialled::Connected, _) if !is_known_to_relay(endpoint) => {
+                    let proof = Proof::DialBack;
+                    rung.outcome = Outcome::Verified { endpoint, proof };
+                }
+                (_, Some(how)) => {
+                    let reason = Reason::DialledBack(endpoint, how);
+                    rung.outcome = Outcome::Refused { reason };
+                }
+                _ => {}
+            }
         }
+    }
+}
+
+/// That it is closed, if this says so: no way from the relay says nothing of the way from elsewhere.
+fn unanswered(dialled: Dialled) -> Option<Unanswered> {
+    match dialled {
+        Dialled::Refused => Some(Unanswered::Refused),
+        Dialled::TimedOut => Some(Unanswered::TimedOut),
+        Dialled::Connected | Dialled::Unreachable | Dialled::NotYet => None,
+    }
+}
+
+fn fresh(dialled: Dialled) -> Duration {
+    match dialled {
+        Dialled::Connected => OPEN,
+        _ => CLOSED,
     }
 }
 
@@ -147,8 +156,8 @@ fn doubted(rungs: &[Rung], seen: SocketAddr) -> Vec<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Via;
     use crate::report::Doubt;
-    use crate::{Reason, Via};
 
     const ENDPOINT: &str = "203.0.113.7:2121";
 
@@ -243,7 +252,7 @@ mod tests {
 
     #[test]
     fn each_doubted_endpoint_at_the_address_that_the_relay_sees_is_dialled_once() {
-        let mut rungs = vec![
+        let rungs = [
             unproven(Via::Direct, "[2001:db8::1]:2121"),
             unproven(Via::Fixed, "198.51.100.9:2121"),
             unproven(Via::Mapped, ENDPOINT),

@@ -159,11 +159,17 @@ impl Reach {
         let public = |ip: IpAddr| survey::Class::of(ip).is_public();
         if public(peer)
             && !public(control.ip())
-            && !lock(&self.published.relays).contains(&peer)
+            && !self.dials_back(peer)
             && let Some(came) = lock(&self.published.came).get(&control.port())
         {
             came.send_if_modified(|came| !std::mem::replace(came, true));
         }
+    }
+
+    /// Whether a relay that was asked to dial back connects from this address: no session comes of that.
+    #[must_use]
+    pub fn dials_back(&self, peer: IpAddr) -> bool {
+        lock(&self.published.relays).contains(&peer.to_canonical())
     }
 
     /// Climbs the ladder for a listening port, and keeps what is found until the publication is dropped or closed.

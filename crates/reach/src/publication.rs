@@ -29,7 +29,7 @@ const ASSERT: Duration = Duration::from_secs(60);
 const ASSERT_BY_DATAGRAM: Duration = Duration::from_secs(15);
 
 /// How often a relay of ours has to prove again what it has proved.
-const CHECK: Duration = Duration::from_secs(30);
+const CHECK: Duration = Duration::from_secs(15);
 
 /// How soon the ladder is climbed again where something that was wanted is missing: at first, and at most.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
@@ -355,11 +355,21 @@ impl Keeper {
         let (Some(endpoint), Some(allocation)) = (proved, self.relayed.ours()) else {
             return true;
         };
-        let stands = self.verdicts.stands(allocation, endpoint).await;
-        if !stands {
-            tracing::info!(%endpoint, "nobody outside gets in any more");
-        }
-        stands
+        let Some(how) = self.verdicts.lost(allocation, endpoint).await else {
+            return true;
+        };
+        // Told at once: asking everybody again takes seconds.
+        self.report.send_modify(|report| {
+            for rung in &mut report.rungs {
+                if rung.outcome.endpoint() == Some(endpoint) && rung.outcome.has_proof(Proof::DialBack) {
+                    rung.outcome = Outcome::Refused {
+                        reason: Reason::DialledBack(endpoint, how),
+                    };
+                }
+            }
+        });
+        self.tell();
+        false
     }
 
     /// The private routers on the way to a STUN server.

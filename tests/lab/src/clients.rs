@@ -97,17 +97,18 @@ impl Client {
     }
 }
 
-/// A client of a transfer that is not to come to its end: it takes or gives a byte every now and then.
+/// What a transfer is that is not to come to its end.
 #[derive(Debug, Clone, Copy)]
 pub enum Slow {
-    /// Takes a file.
+    /// It takes a file.
     Fetches,
-    /// Gives a file.
+    /// It gives a file.
     Sends,
 }
 
 impl Client {
-    /// Begins to fetch the server's file `name`, or to send `from` under it, at 200 kB/s, and does not wait for the end.
+    /// Begins to fetch the server's file `name`, or to send `from` under it, at 200 kB/s where the client knows how, and
+    /// does not wait for the end.
     ///
     /// # Panics
     /// When it does not start.
@@ -139,9 +140,10 @@ impl Client {
             }
             Program::Lftp => {
                 let script = format!(
-                    "{}set net:limit-rate 200000\n{}",
+                    "set net:limit-rate 200000\n{}{}",
                     errand.lftp_begins(),
                     match what {
+                        // lftp keeps to the rate in uploads alone.
                         Slow::Fetches => format!("cat {name} > /dev/null\n"),
                         Slow::Sends => format!("put \"{}\" -o {name}\n", from.display()),
                     }
