@@ -107,8 +107,8 @@ pub enum Slow {
 }
 
 impl Client {
-    /// Begins to fetch the server's file `name`, or to send `from` under it, at 200 kB/s where the client knows how, and
-    /// does not wait for the end.
+    /// Begins to fetch the server's file `name`, or to send `from` under it, slowly where the client knows how, and does
+    /// not wait for the end.
     ///
     /// # Panics
     /// When it does not start.
@@ -131,10 +131,10 @@ impl Client {
         let mut command = match self.program {
             Program::Curl(words) => {
                 let mut curl = errand.curl_for(words, name);
-                curl.args(["--limit-rate", "200k"]);
                 match what {
-                    Slow::Fetches => curl.arg("-o").arg("/dev/null"),
-                    Slow::Sends => curl.arg("-T").arg(from),
+                    // What its socket holds it takes at this rate before it sees the end.
+                    Slow::Fetches => curl.args(["--limit-rate", "4M", "-o", "/dev/null"]),
+                    Slow::Sends => curl.args(["--limit-rate", "200k", "-T"]).arg(from),
                 };
                 curl
             }
@@ -143,8 +143,8 @@ impl Client {
                     "set net:limit-rate 200000\n{}{}",
                     errand.lftp_begins(),
                     match what {
-                        // lftp keeps to the rate in uploads alone.
-                        Slow::Fetches => format!("cat {name} > /dev/null\n"),
+                        // lftp 4.9 keeps to the rate in uploads alone.
+                        Slow::Fetches => format!("get {name}\n"),
                         Slow::Sends => format!("put \"{}\" -o {name}\n", from.display()),
                     }
                 );
@@ -220,6 +220,7 @@ impl Errand<'_> {
     fn lftp_begins(&self) -> String {
         format!(
             "set cmd:fail-exit yes\nset net:max-retries 1\nset net:persist-retries 0\nset net:timeout 15\n\
+             set net:reconnect-interval-base 1\n\
              set ssl:verify-certificate no\nset ftp:ssl-allow {tls}\nset ftp:ssl-force {tls}\n\
              set ftp:ssl-protect-data yes\nset ftp:passive-mode yes\nopen -u {USER},{PASSWORD} ftp://{there}\n",
             tls = self.tls,

@@ -14,7 +14,9 @@ use pasarela_lab::{lab, runs_here};
 use pasarela_testkit::lab::{Event, Role, Topology};
 use pasarela_testkit::{Dialogue, TlsClient, make_file, noise, sha256, sha256_of, wait_for_exit};
 
-/// How long it may take until a server has found its relay again.
+/// How soon a relay that was away for a moment is found again.
+const FOUND_AGAIN: Duration = Duration::from_secs(5);
+/// How long it may take until a server has found its relay again, or has noticed what it lost.
 const REPAIR: Duration = Duration::from_secs(60);
 
 /// Everybody gets through by the relay, of which alone the server was told.
@@ -68,10 +70,9 @@ fn a_relay_that_was_killed_has_its_server_back() {
         assert!(Instant::now() < end, "{}\n{}", relay.log(), site.server.log());
         thread::sleep(Duration::from_millis(50)); // a counter cannot be waited for
     }
-    eprintln!(
-        "both ports are lent again {:?} after the relay listens",
-        listens.elapsed()
-    );
+    let lent = listens.elapsed();
+    eprintln!("both ports are lent again {lent:?} after the relay listens");
+    assert!(lent <= FOUND_AGAIN, "{lent:?}\n{}", site.server.log());
     for client in [&CLIENTS[0], &CLIENTS[6]] {
         client
             .visit(&site.lab, &site.server, site.there, SIZES)
@@ -169,7 +170,7 @@ fn eight_sessions_of_one_client_share_the_lent_port() {
     assert_eq!(relay.count("unbound_total"), 0);
 }
 
-/// Waits for what nobody tells, a counter or a rule for example.
+/// Waits for what nobody tells, a relay's counter or a rule for example.
 fn wait_until(site: &Site, what: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     while !what() {
@@ -192,10 +193,11 @@ fn a_relay_that_dies_in_the_middle_of_transfers_completes_none() {
     let long = |path: &Path, size| fs::File::create(path).unwrap().set_len(size).unwrap();
     long(&site.server.file("down"), FETCHED);
     let mut begun = Vec::new();
-    let clients = [0, 3, 4, 6].map(|index| &CLIENTS[index]);
+    // lftp's fetches keep to no rate, so they come last.
+    let clients = [0, 4, 3, 6].map(|index| &CLIENTS[index]);
     for (number, (client, what)) in clients
         .into_iter()
-        .flat_map(|client| [(client, Slow::Fetches), (client, Slow::Sends)])
+        .flat_map(|client| [(client, Slow::Sends), (client, Slow::Fetches)])
         .enumerate()
     {
         let folder = home.path().join(number.to_string());
@@ -228,6 +230,7 @@ fn a_relay_that_dies_in_the_middle_of_transfers_completes_none() {
             child.wait().unwrap();
         }
         let case = format!("{} {what:?}, TLS {}", client.name, client.tls);
+        eprintln!("{case}: {status:?}");
         assert!(
             status.is_some_and(|status| !status.success()),
             "{case}: {status:?}"
