@@ -116,6 +116,12 @@ fn fresh(dialled: Dialled) -> Duration {
     }
 }
 
+/// Whether the relay can connect there, at the address that it sees us at.
+pub(crate) async fn opens(allocation: &Allocation, endpoint: SocketAddr) -> bool {
+    endpoint.ip().to_canonical() == allocation.mapped().ip().to_canonical()
+        && dial(allocation, endpoint).await == Some(Dialled::Connected)
+}
+
 /// What the relay finds there; nothing where it does not tell.
 async fn dial(allocation: &Allocation, endpoint: SocketAddr) -> Option<Dialled> {
     allocation

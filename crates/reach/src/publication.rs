@@ -17,7 +17,7 @@ use crate::strategy::relayed::{Relay, Relayed};
 use crate::stun::{Behaviour, Dependence};
 use crate::survey::{self, Class, Links};
 use crate::turn::Allocation;
-use crate::{Reach, Reason, Via, lock, prove, situation};
+use crate::{Reach, Reason, Via, dial_back, lock, prove, situation};
 
 /// How often a STUN server is asked again over the open line. It keeps the NAT's mapping (RFC 5382 asks for two hours,
 /// devices with less than a minute exist), and tells of a new address within this time.
@@ -37,6 +37,9 @@ const TRY_AGAIN_MOST: Duration = Duration::from_secs(60);
 
 /// How soon it is climbed again where a relay's address is all that there has been: a router may have learned something.
 const TRY_BETTER: Duration = Duration::from_secs(300);
+
+/// How long a connection that the relay has made may take to be told of here.
+const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// How long giving back may take.
 const GIVE_BACK: Duration = Duration::from_secs(3);
@@ -84,6 +87,9 @@ impl Publication {
         let came_here = came.subscribe();
         lock(&reach.published.ports).insert(port, report.clone());
         lock(&reach.published.came).insert(port, came);
+        let dialled = watch::Sender::new(0);
+        let dialled_here = dialled.subscribe();
+        lock(&reach.published.dialled).insert(port, dialled);
         let plan = reach.plan();
         let allowed = |via: Via| plan.rungs.contains(&via);
         let keeper = Keeper {
@@ -102,6 +108,7 @@ impl Publication {
             report: report_sender,
             verdicts: Verdicts::default(),
             came: came_here,
+            dialled: dialled_here,
             had_better: false,
             told: None,
         };
@@ -147,6 +154,8 @@ struct Keeper {
     report: watch::Sender<Report>,
     verdicts: Verdicts,
     came: watch::Receiver<bool>,
+    /// How often a relay has come that was asked to.
+    dialled: watch::Receiver<u64>,
     /// In this network there was once a way without a relay.
     had_better: bool,
     /// What was logged last.
@@ -183,6 +192,7 @@ impl Keeper {
         let port = self.listening.address.port();
         lock(&self.reach.published.ports).remove(&port);
         lock(&self.reach.published.came).remove(&port);
+        lock(&self.reach.published.dialled).remove(&port);
     }
 
     /// Whether something was asked for in vain that may come with time.
@@ -309,6 +319,9 @@ impl Keeper {
             self.punched.begin_behaviour();
         }
         self.have_dialled(&mut rungs).await;
+        if may(Via::Fixed) {
+            self.look_for_forward(&mut rungs, &view).await;
+        }
         if !self.report.borrow().view.is_same_network(&view) {
             // Whoever came before has come by another way.
             self.reach.published.forget_peers(port);
@@ -342,6 +355,53 @@ impl Keeper {
         let punched = &self.punched;
         let is_known_to_relay = |endpoint| punched.has_opened(endpoint, &hosts);
         self.verdicts.judge(allocation, rungs, is_known_to_relay).await;
+    }
+
+    /// Where nothing else leads here, and the relay gets in at our own number of the address that the Internet sees, and
+    /// arrives here: somebody has made a forward and told nobody.
+    async fn look_for_forward(&self, rungs: &mut [Rung], view: &NetView) {
+        let (Some(seen), Some(allocation)) = (view.seen_v4, self.relayed.ours()) else {
+            return;
+        };
+        let endpoint = SocketAddr::new(seen, self.listening.address.port());
+        let is_answered = rungs.iter().any(|rung| {
+            let is_there = rung.outcome.is_verified() && rung.via != Via::Relayed;
+            let is_closed = matches!(
+                rung.outcome,
+                Outcome::Refused { reason: Reason::DialledBack(at, _) } if at == endpoint
+            );
+            is_there || is_closed || rung.outcome.endpoint() == Some(endpoint)
+        });
+        let is_behind_nat = view
+            .source_v4
+            .is_some_and(|own| !Class::of(own.into()).is_public());
+        let no_word = |rung: &&mut Rung| {
+            rung.via == Via::Fixed
+                && matches!(&rung.outcome, Outcome::Skipped { reason } if *reason == Reason::NotConfigured)
+        };
+        let Some(fixed) = rungs.iter_mut().find(no_word) else {
+            return;
+        };
+        if is_answered || !is_behind_nat || self.punched.has_opened(endpoint, &relay_hosts(allocation)) {
+            return;
+        }
+        let start = Instant::now();
+        let mut dialled = self.dialled.clone();
+        let before = *dialled.borrow();
+        // That somebody listens there is not enough: the address may be a carrier's, and the port another customer's.
+        if dial_back::opens(allocation, endpoint).await
+            && let Ok(Ok(_)) = timeout(ARRIVAL, dialled.wait_for(|times| *times != before)).await
+        {
+            *fixed = Rung {
+                via: Via::Fixed,
+                how: "a forward that the relay has found".to_owned(),
+                outcome: Outcome::Verified {
+                    endpoint,
+                    proof: Proof::DialBack,
+                },
+                took: start.elapsed(),
+            };
+        }
     }
 
     /// Whether a relay of ours still gets in where it has got in before.

@@ -56,6 +56,16 @@ fn a_mapping_spares_the_relay() {
     }
 }
 
+/// The server is told of nothing but the relay, which gets in by itself where the router forwards the port.
+#[test]
+fn a_forward_that_nobody_has_named_spares_the_relay() {
+    if runs_here() {
+        let row = Row::run(Topology::named("fwd").unwrap(), SIZES, Help::RelayAlone);
+        assert!(row.failures().is_empty(), "{:?}", row.failures());
+        assert_eq!((row.via.as_str(), row.carried), ("fixed", Some(0)));
+    }
+}
+
 /// Both ports are lent again, under the same numbers, to the server that has not been touched.
 #[test]
 fn a_relay_that_was_killed_has_its_server_back() {

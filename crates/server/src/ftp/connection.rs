@@ -79,6 +79,12 @@ pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller,
     let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
     let span = info_span!("session", id, protocol, peer = %caller.peer);
     let dials_back = caller.through.is_none() && service.settings().reach.dials_back(caller.peer.ip());
+    if dials_back
+        && let Ok(switchboard) = service.switchboard()
+        && let Ok(listening) = switchboard.local_addr(place)
+    {
+        service.settings().reach.relay_came(listening.port());
+    }
     async move {
         let began = Instant::now();
         match admitted(&service, id, place, caller, control).await {
