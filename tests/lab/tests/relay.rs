@@ -95,6 +95,7 @@ fn a_relay_that_was_killed_has_its_server_back() {
 fn a_server_whose_address_changes_has_the_same_ports_again() {
     let Some(lab) = lab("ipchange") else { return };
     let mut site = Site::start_with(lab, Help::RelayAlone).unwrap();
+    let lent = site.standby().unwrap();
     let relay = site.relay.as_ref().unwrap();
     site.lab.event(Event::AddressChange).unwrap();
     let end = Instant::now() + 2 * REPAIR;
@@ -103,7 +104,7 @@ fn a_server_whose_address_changes_has_the_same_ports_again() {
         thread::sleep(Duration::from_millis(50)); // a counter cannot be waited for
     }
     CLIENTS[0]
-        .visit(&site.lab, &site.server, site.there, SIZES)
+        .visit(&site.lab, &site.server, lent, SIZES)
         .unwrap_or_else(|why| panic!("{why}\n{}\n{}", relay.log(), site.server.log()));
 }
 
