@@ -35,6 +35,7 @@ const KEYS: &[&str] = &[
     "listen",
     "listen_tls",
     "listen_names",
+    "other_address",
     "realm",
     "public_address",
     "relay_address",
@@ -150,6 +151,7 @@ impl RelayFile {
             }
             "listen_tls" => self.relay.tls = list(value, &addresses)?.concat(),
             "listen_names" => self.relay.names = list(value, &addresses)?.concat(),
+            "other_address" => self.relay.other = list(value, &socket_address)?,
             "realm" => self.relay.realm = string(value)?.to_owned(),
             "public_address" => self.public = list(value, &ip)?,
             "relay_address" => self.bind = list(value, &ip)?,
@@ -208,6 +210,23 @@ impl RelayFile {
             checked.tcp.clone_from(&self.relay.tls);
         }
         checked.check().map_err(|bad| Problem::new(bad.to_string()))
+    }
+
+    /// The keys that a running relay does not follow and that are others now than in `started_with`.
+    pub(crate) fn waiting_for_a_restart(&self, started_with: &Self) -> Vec<&'static str> {
+        let (now, then) = (&self.relay, &started_with.relay);
+        let changed = [
+            ("listen", now.tcp != then.tcp || now.udp != then.udp),
+            ("listen_tls", now.tls != then.tls),
+            ("listen_names", now.names != then.names),
+            ("other_address", now.other != then.other),
+            ("realm", now.realm != then.realm),
+            ("metrics", self.metrics != started_with.metrics),
+            ("log_level", self.log_level != started_with.log_level),
+            ("log_format", self.log_json != started_with.log_json),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_other)| *is_other);
+        changed.map(|(key, _)| key).collect()
     }
 
     /// The names that a self-signed certificate is for.
@@ -315,6 +334,14 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, Problem> {
     }
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, Problem> {
+    let address = text.parse();
+    address.map_err(|_| {
+        Problem::new(format!("`{text}` is not an address with a port"))
+            .hint("write it as in \"192.0.2.1:3479\" or \"[2001:db8::1]:3479\"")
+    })
+}
+
 fn ip(text: &str) -> Result<IpAddr, Problem> {
     let address = text.parse();
     address.map_err(|_| Problem::new(format!("`{text}` is not an IP address")))
@@ -360,6 +387,10 @@ listen = ["{listen}:3478"]
 public_address = ["{public}"]
 #relay_address = ["{any}"]
 
+# A second address of this machine, with another port than the one above: clients can find out then what kind of NAT
+# they are behind (RFC 5780).
+#other_address = ["{other}:3479"]
+
 realm = "pasarela"
 # Ports for allocations that wish for none.
 ports = "49152-65535"
@@ -389,6 +420,11 @@ any_peer = true
 #rate = "unlimited"
 "#,
         any = listen.trim_matches(['[', ']']),
+        other = if public.is_ipv4() {
+            "203.0.113.8"
+        } else {
+            "[2001:db8::8]"
+        },
     );
     text
 }
@@ -422,6 +458,7 @@ mod tests {
                 .collect();
             let file = parse(&all, Path::new("r.toml")).unwrap();
             assert_eq!(file.relay.names[0].port(), 990);
+            assert_eq!(file.relay.other[0].port(), 3479);
             for key in KEYS.iter().chain(ACCOUNT_KEYS) {
                 let is_there = all.contains(&format!("{key} = ")) || all.contains(&format!("[[{key}]]"));
                 assert!(is_there || key.starts_with("danger_"), "{key}");

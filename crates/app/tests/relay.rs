@@ -28,8 +28,8 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
     let said = String::from_utf8(made.stdout).unwrap();
     let password = said
         .lines()
-        .find_map(|line| line.strip_prefix("relay = [\"turn:server:"))
-        .and_then(|rest| rest.strip_suffix("@127.0.0.1:3478\"]"))
+        .find_map(|line| line.strip_prefix("password = \""))
+        .and_then(|rest| rest.strip_suffix('"'))
         .unwrap();
     // What it says is a configuration of the server's as it stands, and its last line the flag.
     let server = dir.path().join("pasarela.toml");
@@ -38,11 +38,13 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
     let shown = pasarela(&server).arg(dir.path()).output().unwrap();
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(
-        shown.contains("reach.relay = [\"***\"]") && !shown.contains(password),
+        shown.contains("reach.relay.server = [\"127.0.0.1\"]")
+            && shown.contains("reach.relay.password = \"***\"")
+            && !shown.contains(password),
         "{shown}"
     );
     assert!(said.ends_with(&format!(
-        "# pasarela serve DIR --relay turn:server:{password}@127.0.0.1:3478\n"
+        "# PASARELA_RELAY_PASSWORD={password} pasarela serve DIR --relay 127.0.0.1\n"
     )));
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(text.contains(&format!("password = \"{password}\"")));
@@ -58,7 +60,7 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
         "#metrics = \"/run/pasarela/relay.sock\"",
         &format!("metrics = \"{}\"", socket.display()),
     );
-    std::fs::write(&file, text).unwrap();
+    std::fs::write(&file, &text).unwrap();
     let checked = pasarela(&["relay", "check", "--config", path]).output().unwrap();
     assert_eq!(checked.stdout, b"ok\n");
 
@@ -84,6 +86,28 @@ fn a_relay_begins_with_init_runs_tells_its_counters_and_stops() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\npasarela_relay_allocations 0\n"), "{answer}");
 
+    let mut hangup_logs = |text: &str, what: &str| {
+        std::fs::write(&file, text).unwrap();
+        kill_process(Pid::from_child(&relay), Signal::HUP).unwrap();
+        let mut said = String::new();
+        while !said.contains(what) {
+            assert!(log.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        said
+    };
+    let said = hangup_logs(&text, "reloaded");
+    assert!(
+        !said.contains("not reloaded") && !said.contains("restart"),
+        "{said}"
+    );
+    let said = hangup_logs(&text.replace("any_peer", "any_per"), "not reloaded");
+    assert!(said.contains("unknown key `any_per`"), "{said}");
+    let said = hangup_logs(
+        &format!("realm = \"x\"\n{}", text.replace("\nrealm", "\n#realm")),
+        "reloaded",
+    );
+    assert!(said.contains("key=\"realm\""), "{said}");
+
     kill_process(Pid::from_child(&relay), Signal::TERM).unwrap();
     assert!(relay.wait().unwrap().success());
     assert!(!socket.exists());
@@ -95,4 +119,33 @@ fn a_relay_without_a_configuration_says_how_to_get_one() {
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("hint: pasarela relay --config FILE"), "{said}");
+}
+
+#[test]
+fn a_password_that_may_cross_the_relay_in_the_clear_is_warned_of_at_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let warned = |tls: &str| {
+        let mut server = pasarela(&["serve", "--listen", "127.0.0.1:0", "--user", "anna", "--tls", tls])
+            .args(["--relay", "127.0.0.1:9", "--state-dir"])
+            .arg(dir.path().join("state"))
+            .arg(dir.path())
+            .env("PASARELA_PASSWORD", "x")
+            .env("PASARELA_RELAY_PASSWORD", "y")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(server.stderr.take().unwrap()).lines();
+        // Warnings come before the line of the listening socket.
+        let found = said
+            .by_ref()
+            .map(Result::unwrap)
+            .take_while(|line| !line.contains("listening on"))
+            .any(|line| line.contains("`anna` may log in without TLS"));
+        server.kill().unwrap();
+        server.wait().unwrap();
+        found
+    };
+    assert!(warned("optional"));
+    assert!(!warned("required"));
 }

@@ -10,6 +10,7 @@
 //! | LEND-NAME | 0xF5A1 | a DNS name, 1 to 253 octets | Allocate: TLS connections to the shared port that ask for this name (SNI) | the same |
 //! | ANY-PEER | 0xF5A2 | nothing | Allocate: peers need no permission | the same |
 //! | DIAL-BACK | 0xF5A3 | port (16 bits), result (8), zero (8) | Binding: connect to the address that this request comes from, at this port | what came of it |
+//! | INSTANCE | 0xF5A4 | 16 random octets | Allocate: ends the account's earlier allocation that was asked for with the same octets, and takes over what it was lent | nothing |
 //!
 //! The true address of a peer that connects is where RFC 6062 has it: XOR-PEER-ADDRESS of the ConnectionAttempt.
 
@@ -83,6 +84,12 @@ impl LendName {
 /// ANY-PEER: whoever connects to the relayed transport address is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnyPeer;
+
+/// INSTANCE: which allocation this is, so that it takes its own place when its old connection is dead and the server
+/// has not noticed. Made of random octets and known to nobody else: two clients with one instance would take it from
+/// each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Instance(pub [u8; 16]);
 
 /// DIAL-BACK: can the port be reached from outside?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,6 +252,39 @@ impl AttributeFromRaw<'_> for AnyPeer {
     }
 }
 
+impl AttributeStaticType for Instance {
+    const TYPE: AttributeType = AttributeType::new(0xF5A4);
+}
+
+impl Attribute for Instance {
+    fn get_type(&self) -> AttributeType {
+        Self::TYPE
+    }
+
+    fn length(&self) -> u16 {
+        16
+    }
+}
+
+impl AttributeWrite for Instance {
+    fn to_raw(&self) -> RawAttribute<'_> {
+        RawAttribute::new(Self::TYPE, &self.0)
+    }
+
+    fn write_into_unchecked(&self, dest: &mut [u8]) {
+        self.write_header_unchecked(dest);
+        dest[4..20].copy_from_slice(&self.0);
+    }
+}
+
+impl AttributeFromRaw<'_> for Instance {
+    fn from_raw_ref(raw: &RawAttribute<'_>) -> Result<Self, StunParseError> {
+        raw.check_type_and_len(Self::TYPE, 16..=16)?;
+        let octets = raw.value[..].try_into();
+        octets.map(Self).map_err(|_| StunParseError::InvalidAttributeData)
+    }
+}
+
 impl AttributeStaticType for DialBack {
     const TYPE: AttributeType = AttributeType::new(0xF5A3);
 }
@@ -301,6 +341,7 @@ mod tests {
         there_and_back(&LendPort::new(&(50_000..=50_100)).unwrap());
         there_and_back(&LendName::new("Files.Example.ORG").unwrap());
         there_and_back(&AnyPeer);
+        there_and_back(&Instance(*b"0123456789abcdef"));
         for result in [
             Dialled::NotYet,
             Dialled::Connected,
@@ -324,6 +365,7 @@ mod tests {
         assert!(LendName::new(&"a.".repeat(126)).is_none());
         assert!(LendName::new(&"a".repeat(64)).is_none());
         assert!(AnyPeer::from_raw_ref(&raw(AnyPeer::TYPE, b"x")).is_err());
+        assert!(Instance::from_raw_ref(&raw(Instance::TYPE, b"0123456789abcde")).is_err());
         assert!(DialBack::from_raw_ref(&raw(DialBack::TYPE, &[0, 0, 0, 0])).is_err());
         assert!(DialBack::from_raw_ref(&raw(DialBack::TYPE, &[8, 73, 9, 0])).is_err());
     }

@@ -10,37 +10,40 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
+use crate::config::Account;
 use crate::credentials::Proof;
 use crate::message::plain;
 use crate::metrics::Gauge;
 use crate::peers::canonical;
-use crate::shared::{Lent, NameLease};
 use crate::sockets;
+use crate::tenancy::{Lent, NameLease, Tenant, Will};
+use crate::usage::Place;
 
 /// What a control connection holds. Dropped, everything is given back: port, name, and peers that nobody fetched.
 /// Streams that are carried already go on to their own end.
 pub(crate) struct Allocation {
-    /// Goes before the listener does: afterwards the port may be somebody else's.
-    _lent: Option<Lent>,
+    _will: Option<Will>,
     pub(crate) owner: Proof,
     /// `None` when only a name is lent.
-    pub(crate) listener: Option<Arc<TcpListener>>,
+    pub(crate) lent: Option<Arc<Lent>>,
     pub(crate) name: Option<NameLease>,
     /// As it was announced.
     pub(crate) relayed: SocketAddr,
     pub(crate) any_peer: bool,
+    /// The port is one that only some accounts may have.
+    pub(crate) wished: bool,
     pub(crate) expires: Instant,
     /// Peers to which a Connect is under way.
     pub(crate) connecting: HashSet<SocketAddr>,
-    /// Ends with the allocation.
-    pub(crate) token: CancellationToken,
+    pub(crate) tenant: Tenant,
     pub(crate) line: Arc<Semaphore>,
     permissions: HashMap<IpAddr, Instant>,
-    _ends: DropGuard,
     _gauge: Gauge,
-    _counted: OwnedSemaphorePermit,
+    _counted: Arc<Place>,
+    /// Last: who waits for it wants what the others are.
+    _ends: DropGuard,
 }
 
 /// How long a permission lasts (RFC 8656 section 9).
@@ -60,33 +63,44 @@ pub(crate) fn lifetime(wish: Option<u32>) -> u32 {
 impl Allocation {
     pub(crate) fn new(
         owner: Proof,
-        (listener, name): (Option<TcpListener>, Option<NameLease>),
+        tenant: Tenant,
+        (lent, name): (Option<Arc<Lent>>, Option<NameLease>),
         relayed: SocketAddr,
-        any_peer: bool,
+        (any_peer, wished): (bool, bool),
         seconds: u32,
-        (gauge, counted, lent): (Gauge, OwnedSemaphorePermit, Option<Lent>),
+        (gauge, counted, will): (Gauge, Arc<Place>, Option<Will>),
     ) -> Self {
-        let token = CancellationToken::new();
         Self {
-            listener: listener.map(Arc::new),
+            lent,
             name,
             relayed,
             any_peer,
+            wished,
             expires: Instant::now() + Duration::from_secs(seconds.into()),
             connecting: HashSet::new(),
-            _ends: token.clone().drop_guard(),
-            token,
+            _ends: tenant.token.clone().drop_guard(),
+            tenant,
             line: Arc::new(Semaphore::new(owner.member.account.limits.waiting)),
             permissions: HashMap::new(),
             owner,
             _gauge: gauge,
             _counted: counted,
-            _lent: lent,
+            _will: will,
         }
     }
 
     pub(crate) fn refresh(&mut self, seconds: u32) {
         self.expires = Instant::now() + Duration::from_secs(seconds.into());
+    }
+
+    /// Whether an account may have all of this.
+    pub(crate) fn is_allowed_by(&self, account: &Account) -> bool {
+        (account.any_peer || !self.any_peer)
+            && (!self.wished || account.may_lend_port(self.relayed.port()))
+            && self
+                .name
+                .as_ref()
+                .is_none_or(|lease| account.may_lend_name(&lease.name))
     }
 
     /// Permits all of `peers`, or none when that would be too many.
@@ -123,7 +137,7 @@ impl Allocation {
                 return std::future::pending().await;
             };
             let next = tokio::select! {
-                next = accept(self.listener.as_deref()) => next,
+                next = accept(self.lent.as_deref()) => next,
                 next = named(self.name.as_mut()) => Ok(next),
             };
             match next {
@@ -135,9 +149,9 @@ impl Allocation {
     }
 }
 
-async fn accept(listener: Option<&TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
-    match listener {
-        Some(listener) => listener.accept().await,
+async fn accept(lent: Option<&Lent>) -> io::Result<(TcpStream, SocketAddr)> {
+    match lent {
+        Some(lent) => lent.listener.accept().await,
         None => std::future::pending().await,
     }
 }

@@ -12,6 +12,10 @@ use pasarela_tls::ServerTls;
 pub struct Config {
     /// Where STUN Binding is answered over UDP.
     pub udp: Vec<SocketAddr>,
+    /// A second address, one a family, whose port is another one too: with it, clients can find out what kind of NAT
+    /// they are behind (RFC 5780). The first address is that of `udp`; one that stands for all of the family becomes
+    /// that of `relay`.
+    pub other: Vec<SocketAddr>,
     /// Where STUN and TURN are served over TCP.
     pub tcp: Vec<SocketAddr>,
     /// Where they are served over TLS, with `certificate`.
@@ -84,7 +88,7 @@ pub struct Account {
 }
 
 /// What proves that somebody is an account.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
     /// The name and this password.
     Password(Secret),
@@ -151,6 +155,7 @@ impl Config {
     pub fn new(realm: &str) -> Self {
         Self {
             udp: Vec::new(),
+            other: Vec::new(),
             tcp: Vec::new(),
             tls: Vec::new(),
             certificate: None,
@@ -171,6 +176,55 @@ impl Config {
             short_binding_requests: false,
             danger_allow_private_peers: false,
         }
+    }
+
+    /// Where UDP is answered that has `other` as its second address, and how others know that.
+    pub(crate) fn first_of(&self, other: SocketAddr) -> Option<(SocketAddr, SocketAddr)> {
+        let of_family = |address: &&SocketAddr| address.is_ipv4() == other.is_ipv4();
+        let first = *self.udp.iter().find(of_family)?;
+        let relay = self
+            .relay
+            .iter()
+            .find(|relay| relay.bind.is_ipv4() == other.is_ipv4());
+        let ip = match relay {
+            Some(relay) if first.ip().is_unspecified() && relay.bind.is_unspecified() => relay.public,
+            Some(relay) if first.ip().is_unspecified() => relay.bind,
+            _ => first.ip(),
+        };
+        let public = relay
+            .filter(|relay| relay.bind == ip)
+            .map_or(ip, |relay| relay.public);
+        let at = |ip| SocketAddr::new(ip, first.port());
+        Some((at(ip), at(public)))
+    }
+
+    fn check_other(&self) -> Result<(), BadConfig> {
+        let bad = |what: String| Err(BadConfig(what));
+        for (index, other) in self.other.iter().enumerate() {
+            let Some((first, public)) = self.first_of(*other) else {
+                return bad(format!(
+                    "the other address {other} has no first one of its family"
+                ));
+            };
+            if self.other[..index]
+                .iter()
+                .any(|another| another.is_ipv4() == other.is_ipv4())
+            {
+                return bad("two other addresses of one family".into());
+            }
+            if first.ip().is_unspecified() || other.ip().is_unspecified() {
+                return bad(format!(
+                    "the other address {other} and the first one, {first}, must be addresses of this machine"
+                ));
+            }
+            let is_same_port = first.port() == other.port() && other.port() != 0;
+            if [first.ip(), public.ip()].contains(&other.ip()) || is_same_port {
+                return bad(format!(
+                    "the other address {other} must differ from the first one, {first}, in address and port"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What is wrong with it, in words for whoever wrote it.
@@ -202,6 +256,7 @@ impl Config {
                 return bad("two relay addresses of one family".into());
             }
         }
+        self.check_other()?;
         for (index, account) in self.accounts.iter().enumerate() {
             let name = &account.name;
             if name.is_empty() || name.contains(':') || name.len() > 256 {

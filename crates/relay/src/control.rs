@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,7 @@ use crate::request;
 use crate::shared::{Fetched, Shared, Stranger};
 use crate::sockets;
 use crate::udp::PADDING;
+use crate::usage::Place;
 
 /// How long an authenticated connection without an allocation may be silent.
 const IDLE: Duration = Duration::from_secs(60);
@@ -77,7 +79,20 @@ pub(crate) struct Control {
     proven: bool,
     wrong: u32,
     since: Instant,
+    doubt: Option<Doubt>,
 }
+
+/// Somebody of the same account wants what this connection holds, so it has to show that its client is there.
+struct Doubt {
+    until: Instant,
+    /// What was on its way when it was last looked at.
+    unacknowledged: i32,
+}
+
+/// How long it has for that.
+const DOUBT: Duration = Duration::from_millis(3500);
+/// How often it is looked at.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// A job that is done.
 pub(crate) enum Job {
@@ -85,12 +100,14 @@ pub(crate) enum Job {
     Connected {
         slip: Slip,
         peer: SocketAddr,
-        outcome: Result<(TcpStream, OwnedSemaphorePermit, OwnedSemaphorePermit), Refusal>,
+        outcome: Result<(TcpStream, Place, OwnedSemaphorePermit), Refusal>,
         /// For an allocation that may have gone meanwhile.
         allocation: tokio_util::sync::CancellationToken,
     },
     /// Something whose response is ready.
     Answered(Vec<u8>),
+    /// A request to look at again, and then to answer.
+    Again(Vec<u8>),
 }
 
 /// What to do after a message.
@@ -107,7 +124,7 @@ pub(crate) enum Next {
 pub(crate) struct Fetch {
     pub(crate) answer: Vec<u8>,
     pub(crate) peer: (TcpStream, SocketAddr),
-    pub(crate) place: OwnedSemaphorePermit,
+    pub(crate) place: Place,
     pub(crate) proof: Proof,
 }
 
@@ -122,6 +139,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: Leg, from: SocketAddr, st
         proven: false,
         wrong: 0,
         since: Instant::now(),
+        doubt: None,
     };
     let mut stream = stream;
     match control.converse(&mut stream).await {
@@ -139,64 +157,166 @@ impl Control {
     /// Answers messages; gives a peer when the connection has become its stream.
     async fn converse(&mut self, stream: &mut Leg) -> io::Result<Option<Box<Fetch>>> {
         let mut inbox = Inbox::default();
+        let mut reloads = self.shared.reloads();
         loop {
             let deadline = self.deadline();
             let allocation = self.allocation.as_mut();
             let has_allocation = allocation.is_some();
+            let tenant = allocation.as_ref().map(|allocation| allocation.tenant.clone());
+            let (succeeded, doubted) = (
+                async {
+                    match &tenant {
+                        Some(tenant) => tenant.token.cancelled().await,
+                        None => std::future::pending().await,
+                    }
+                },
+                async {
+                    match &tenant {
+                        Some(tenant) => tenant.doubt.notified().await,
+                        None => std::future::pending().await,
+                    }
+                },
+            );
             let arrival = async {
                 match allocation {
                     Some(allocation) => allocation.arrival().await,
                     None => std::future::pending().await,
                 }
             };
-            tokio::select! {
+            let next = tokio::select! {
                 () = self.shared.stop.cancelled() => return Ok(None),
+                () = succeeded => {
+                    self.release("its client has come again");
+                    return Ok(None);
+                }
+                // The sender is ours.
+                _ = reloads.changed() => {
+                    if !self.is_still_allowed() {
+                        self.release("its account has changed");
+                        return Ok(None);
+                    }
+                    Next::Nothing
+                }
+                () = doubted => {
+                    self.doubt(stream.tcp());
+                    Next::Nothing
+                }
                 message = inbox.next(stream) => {
                     let Some(message) = message? else {
                         return Ok(None);
                     };
-                    match self.handle(&message) {
-                        Next::Nothing => {}
-                        Next::Answer(answer) => send(stream, &answer).await?,
-                        Next::Close(answer) => {
-                            send(stream, &answer).await?;
-                            return Ok(None);
-                        }
-                        Next::Carry(fetch) => {
-                            send(stream, &fetch.answer).await?;
-                            return Ok(Some(fetch));
-                        }
-                    }
+                    self.handle(&message, true)
                 }
                 (peer, address, in_line) = arrival, if has_allocation => {
-                    if let Some(news) = self.handle_arrival(peer, address, in_line) {
-                        send(stream, &news).await?;
-                    }
+                    self.handle_arrival(peer, address, in_line).map_or(Next::Nothing, Next::Answer)
                 }
                 Some(job) = self.jobs.join_next(), if !self.jobs.is_empty() => {
-                    if let Some(answer) = job.ok().and_then(|job| self.handle_job(job)) {
-                        send(stream, &answer).await?;
-                    }
+                    job.map_or(Next::Nothing, |job| self.handle_job(job))
                 }
                 () = sleep_until(deadline) => {
-                    if self.allocation.is_none() {
-                        if !self.proven {
-                            self.shared.metrics.unauthenticated_total.up();
-                        }
+                    if self.is_gone(stream.tcp()) {
                         return Ok(None);
                     }
-                    self.release("expired");
+                    Next::Nothing
                 }
+            };
+            match next {
+                Next::Nothing => {}
+                Next::Answer(answer) => send(stream, &answer).await?,
+                Next::Close(answer) => {
+                    send(stream, &answer).await?;
+                    return Ok(None);
+                }
+                Next::Carry(fetch) => {
+                    // It may have been watched as a control connection before.
+                    sockets::prepare(stream.tcp());
+                    send(stream, &fetch.answer).await?;
+                    return Ok(Some(fetch));
+                }
+            }
+            if self.allocation.is_some() && !has_allocation {
+                sockets::watch(stream.tcp());
             }
         }
     }
 
-    fn deadline(&self) -> Instant {
-        match &self.allocation {
-            Some(allocation) => allocation.expires,
-            None if self.proven => self.since + IDLE,
-            None => self.since + self.shared.config.authentication_deadline,
+    /// The configuration is another: whether this connection may have what it holds.
+    fn is_still_allowed(&mut self) -> bool {
+        let Some(allocation) = &mut self.allocation else {
+            return true;
+        };
+        match self.shared.current().keeper.still(&allocation.owner.member) {
+            Some(member) if allocation.is_allowed_by(&member.account) => {
+                allocation.owner.member = member;
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// Another one of the account wants what this one has.
+    fn doubt(&mut self, stream: &TcpStream) {
+        if self.doubt.is_none() {
+            sockets::doubt(stream);
+            self.doubt = Some(Doubt {
+                until: Instant::now() + DOUBT,
+                unacknowledged: sockets::unacknowledged(stream.as_fd()),
+            });
+        }
+    }
+
+    /// A deadline may have passed: whether the connection ends by it.
+    fn is_gone(&mut self, stream: &TcpStream) -> bool {
+        let now = Instant::now();
+        if let Some(doubt) = &mut self.doubt {
+            let unacknowledged = sockets::unacknowledged(stream.as_fd());
+            // With nothing on its way, the kernel asks, and ends the connection when there is no answer.
+            let is_alive =
+                unacknowledged < doubt.unacknowledged || (doubt.unacknowledged == 0 && now >= doubt.until);
+            if is_alive {
+                sockets::watch(stream);
+                self.doubt = None;
+            } else if now >= doubt.until {
+                self.release("its client is gone");
+                return true;
+            } else {
+                doubt.unacknowledged = unacknowledged;
+            }
+        }
+        match &self.allocation {
+            Some(allocation) if now >= allocation.expires => self.release("expired"),
+            Some(_) => {}
+            None if now < self.since_deadline() => {}
+            None => {
+                if !self.proven {
+                    self.shared.metrics.unauthenticated_total.up();
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// When [`Control::is_gone`] has to be asked.
+    fn deadline(&self) -> Instant {
+        let deadline = match &self.allocation {
+            Some(allocation) => allocation.expires,
+            None => self.since_deadline(),
+        };
+        match &self.doubt {
+            Some(doubt) => deadline.min(doubt.until).min(Instant::now() + LOOK),
+            None => deadline,
+        }
+    }
+
+    /// When a connection without an allocation ends.
+    fn since_deadline(&self) -> Instant {
+        let time = if self.proven {
+            IDLE
+        } else {
+            self.shared.current().config.authentication_deadline
+        };
+        self.since + time
     }
 
     /// Ends the allocation.
@@ -213,7 +333,8 @@ impl Control {
         }
     }
 
-    fn handle(&mut self, bytes: &[u8]) -> Next {
+    /// `may_wait`: the answer may come later, when something has been found out.
+    fn handle(&mut self, bytes: &[u8], may_wait: bool) -> Next {
         let Ok(message) = Message::from_bytes(bytes) else {
             return Next::Close(Vec::new());
         };
@@ -231,7 +352,7 @@ impl Control {
             return Next::Answer(self.binding(&slip, None));
         }
         let now = SystemTime::now();
-        let proof = match self.shared.keeper.prove(&message, self.from.ip(), now) {
+        let proof = match self.shared.current().keeper.prove(&message, self.from.ip(), now) {
             Ok(proof) => proof,
             Err(unproven) => return self.challenge(&slip, unproven, now),
         };
@@ -239,8 +360,9 @@ impl Control {
         self.stranger = None;
         self.since = Instant::now();
         let slip = slip.signed_with(&proof.key, proof.algorithm);
-        match self.grant(&message, &slip, proof) {
+        match self.grant(&message, &slip, &proof) {
             Ok(next) => next,
+            Err(refusal) if may_wait && request::doubts(self, &message, &refusal, &proof) => Next::Nothing,
             Err(refusal) => {
                 tracing::debug!(client = %self.from, method = ?slip.method, code = refusal.code, "refused");
                 Next::Answer(slip.error(&refusal))
@@ -248,17 +370,17 @@ impl Control {
         }
     }
 
-    fn grant(&mut self, message: &Message<'_>, slip: &Slip, proof: Proof) -> Result<Next, Refusal> {
+    fn grant(&mut self, message: &Message<'_>, slip: &Slip, proof: &Proof) -> Result<Next, Refusal> {
         match message.method() {
             BINDING => match request::dial_back_of(message) {
-                Some(port) => request::dial_back(self, port, slip, &proof).map(|()| Next::Nothing),
+                Some(port) => request::dial_back(self, port, slip, proof).map(|()| Next::Nothing),
                 None => Ok(Next::Answer(self.binding(slip, None))),
             },
-            ALLOCATE => request::allocate(self, message, slip, proof).map(Next::Answer),
-            REFRESH => request::refresh(self, message, slip, &proof).map(Next::Answer),
-            CREATE_PERMISSION => request::create_permission(self, message, slip, &proof).map(Next::Answer),
-            CONNECT => request::connect(self, message, slip, &proof).map(|()| Next::Nothing),
-            CONNECTION_BIND => self.connection_bind(message, slip, proof),
+            ALLOCATE => request::allocate(self, message, slip, proof.clone()).map(Next::Answer),
+            REFRESH => request::refresh(self, message, slip, proof).map(Next::Answer),
+            CREATE_PERMISSION => request::create_permission(self, message, slip, proof).map(Next::Answer),
+            CONNECT => request::connect(self, message, slip, proof).map(|()| Next::Nothing),
+            CONNECTION_BIND => self.connection_bind(message, slip, proof.clone()),
             _ => Err(Refusal::new(ErrorCode::BAD_REQUEST, "No Such Method Over TCP")),
         }
     }
@@ -279,7 +401,8 @@ impl Control {
                 return Next::Answer(slip.error(&Refusal::new(ErrorCode::BAD_REQUEST, "Bad Request")));
             }
         };
-        let keeper = &self.shared.keeper;
+        let current = self.shared.current();
+        let keeper = &current.keeper;
         let nonce = keeper.nonce(self.from.ip(), now);
         let answer = slip.challenge(&refusal, keeper.realm(), &nonce);
         if unproven == Unproven::Wrong {
@@ -326,7 +449,7 @@ impl Control {
         let member = &allocation.owner.member;
         let place = allocation
             .admits(address.ip())
-            .then(|| Arc::clone(&member.connections).try_acquire_owned().ok())
+            .then(|| member.connections.take(member.account.limits.connections))
             .flatten();
         let Some(place) = place else {
             self.shared.metrics.peers_refused_total.up();
@@ -347,19 +470,20 @@ impl Control {
         &self,
         peer: TcpStream,
         address: SocketAddr,
-        place: OwnedSemaphorePermit,
+        place: Place,
         in_line: OwnedSemaphorePermit,
     ) -> Option<u32> {
         let allocation = self.allocation.as_ref()?;
         sockets::prepare(&peer);
         let owner = &allocation.owner.username;
         self.shared
-            .keep(peer, address, owner, place, in_line, &allocation.token)
+            .keep(peer, address, owner, place, in_line, &allocation.tenant.token)
     }
 
-    fn handle_job(&mut self, job: Job) -> Option<Vec<u8>> {
+    fn handle_job(&mut self, job: Job) -> Next {
         let (slip, peer, outcome, token) = match job {
-            Job::Answered(answer) => return Some(answer),
+            Job::Answered(answer) => return Next::Answer(answer),
+            Job::Again(request) => return self.handle(&request, false),
             Job::Connected {
                 slip,
                 peer,
@@ -379,7 +503,7 @@ impl Control {
             }
             self.keep(stream, peer, place, in_line).ok_or(gone)
         });
-        Some(match granted {
+        Next::Answer(match granted {
             Ok(id) => slip.success(&[&ConnectionId::new(id)]),
             Err(refusal) => slip.error(&refusal),
         })
@@ -431,7 +555,7 @@ async fn carry(shared: &Arc<Shared>, client: Leg, from: SocketAddr, fetch: Fetch
         &fetch.proof.member.pace,
         (&metrics.bytes_to_peers_total, &metrics.bytes_to_clients_total),
         (&sent, &received),
-        shared.config.drain_deadline,
+        shared.current().config.drain_deadline,
     );
     let end = tokio::select! {
         end = carried => Some(end),

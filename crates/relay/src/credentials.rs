@@ -19,9 +19,9 @@ use stun_types::attribute::{
 use stun_types::message::{IntegrityAlgorithm, IntegrityKey, LongTermKeyCredentials, Message};
 use stun_types::prelude::AttributeStaticType as _;
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
 
 use crate::config::{Account, Config, Credential};
+use crate::usage::Usage;
 
 /// All accounts and the key of the nonces.
 pub(crate) struct Keeper {
@@ -37,10 +37,11 @@ pub(crate) struct Keeper {
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) account: Account,
-    pub(crate) allocations: Arc<Semaphore>,
-    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) allocations: Arc<Usage>,
+    pub(crate) connections: Arc<Usage>,
     pub(crate) pace: Pace,
-    dial_backs: Mutex<(Instant, u32)>,
+    /// When this minute began, and how many there were in it.
+    dial_backs: Arc<Mutex<(Instant, u32)>>,
 }
 
 /// A request that an account made.
@@ -73,10 +74,22 @@ impl Keeper {
     pub(crate) fn new(config: &Config) -> io::Result<Self> {
         let mut nonce_key = [0; 32];
         getrandom::fill(&mut nonce_key).map_err(io::Error::other)?;
-        let members = config
-            .accounts
-            .iter()
-            .map(|account| (account.name.clone(), Arc::new(Member::new(account.clone()))));
+        Ok(Self::with(config, nonce_key, &HashMap::new()))
+    }
+
+    /// For another configuration: nonces stay good, and what accounts have in use stays counted.
+    pub(crate) fn renewed(&self, config: &Config) -> Self {
+        Self::with(config, self.nonce_key, &self.members)
+    }
+
+    fn with(config: &Config, nonce_key: [u8; 32], before: &HashMap<String, Arc<Member>>) -> Self {
+        let members = config.accounts.iter().map(|account| {
+            let member = match before.get(&account.name) {
+                Some(before) => before.renewed(account.clone()),
+                None => Member::new(account.clone()),
+            };
+            (account.name.clone(), Arc::new(member))
+        });
         let named = config
             .accounts
             .iter()
@@ -87,13 +100,19 @@ impl Keeper {
                 account.name.clone(),
             )
         });
-        Ok(Self {
+        Self {
             realm: config.realm.clone(),
             hashes: hashes.collect(),
             members: members.collect(),
             nonce_key,
             nonce_lifetime: config.nonce_lifetime,
-        })
+        }
+    }
+
+    /// What an account is now; `None` when it is gone, or proves itself otherwise.
+    pub(crate) fn still(&self, member: &Member) -> Option<Arc<Member>> {
+        let now = self.members.get(&member.account.name)?;
+        (now.account.credential == member.account.credential).then(|| Arc::clone(now))
     }
 
     pub(crate) fn realm(&self) -> &str {
@@ -267,13 +286,38 @@ fn seconds(moment: SystemTime) -> u64 {
 
 impl Member {
     fn new(account: Account) -> Self {
-        let limits = account.limits;
-        let most = |limit: usize| Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         Self {
-            allocations: most(limits.allocations),
-            connections: most(limits.connections),
-            pace: Pace::new(limits.bytes_per_second.map(Bucket::new).into_iter().collect()),
-            dial_backs: Mutex::new((Instant::now(), 0)),
+            allocations: Arc::default(),
+            connections: Arc::default(),
+            pace: Self::pace(&account),
+            dial_backs: Arc::new(Mutex::new((Instant::now(), 0))),
+            account,
+        }
+    }
+
+    fn pace(account: &Account) -> Pace {
+        Pace::new(
+            account
+                .limits
+                .bytes_per_second
+                .map(Bucket::new)
+                .into_iter()
+                .collect(),
+        )
+    }
+
+    /// The same one under other rules. Streams that are carried go on at the pace that they began with.
+    fn renewed(&self, account: Account) -> Self {
+        let is_as_fast = account.limits.bytes_per_second == self.account.limits.bytes_per_second;
+        Self {
+            allocations: Arc::clone(&self.allocations),
+            connections: Arc::clone(&self.connections),
+            pace: if is_as_fast {
+                self.pace.clone()
+            } else {
+                Self::pace(&account)
+            },
+            dial_backs: Arc::clone(&self.dial_backs),
             account,
         }
     }

@@ -20,7 +20,9 @@ mod request;
 mod shared;
 mod sockets;
 mod splice;
+mod tenancy;
 mod udp;
+mod usage;
 
 pub use config::{Account, BadConfig, Config, Credential, Limits, RelayAddress, Secret};
 pub use credentials::shared_password;

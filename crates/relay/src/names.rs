@@ -13,8 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::message::plain;
-use crate::shared::{Arrival, Shared, Stranger};
+use crate::shared::{Shared, Stranger};
 use crate::sockets;
+use crate::tenancy::Arrival;
 
 /// How long a ClientHello may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -50,7 +51,7 @@ async fn hand_on(shared: Arc<Shared>, stream: TcpStream, peer: SocketAddr, _stra
         name = timeout(DEADLINE, server_name(&stream)) => name.ok().and_then(Result::ok).flatten(),
         () = shared.stop.cancelled() => None,
     };
-    let holder = name.as_deref().and_then(|name| shared.holder(name));
+    let holder = name.as_deref().and_then(|name| shared.tenancies.holder(name));
     let arrival = Arrival { stream, peer };
     let unwanted = match holder {
         Some(holder) => holder.try_send(arrival).err().map(|error| error.into_inner()),

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pasarela_tls::ServerTls;
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{BadConfig, Config};
 use crate::credentials::Keeper;
 use crate::leg::Leg;
 use crate::message::plain;
 use crate::metrics::{Gauge, Metrics};
-use crate::shared::{Shared, Stranger};
-use crate::{control, names, sockets, udp};
+use crate::shared::{Current, Shared, Stranger};
+use crate::udp::Door;
+use crate::usage::Place;
+use crate::{control, names, sockets};
 
 /// A relay that listens. Nothing is answered before [`Relay::run`].
 pub struct Relay {
     shared: Arc<Shared>,
     addresses: Addresses,
-    udp: Vec<UdpSocket>,
+    udp: Vec<Door>,
     tcp: Vec<TcpListener>,
     tls: Vec<TcpListener>,
     names: Vec<TcpListener>,
@@ -35,6 +35,8 @@ pub struct Relay {
 pub struct Addresses {
     /// Binding over UDP.
     pub udp: Vec<SocketAddr>,
+    /// The other addresses for Binding over UDP.
+    pub other: Vec<SocketAddr>,
     /// STUN and TURN over TCP.
     pub tcp: Vec<SocketAddr>,
     /// The same over TLS.
@@ -43,16 +45,41 @@ pub struct Addresses {
     pub names: Vec<SocketAddr>,
 }
 
-/// Stops a running relay.
-#[derive(Debug, Clone)]
+/// Stops a running relay, or has it work by another configuration.
+#[derive(Clone)]
 pub struct Handle {
-    stop: CancellationToken,
+    shared: Arc<Shared>,
 }
 
 impl Handle {
     /// Ends [`Relay::run`]: allocations end, and streams are reset, as a FIN would say that they are whole.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.shared.stop.cancel();
+    }
+
+    /// Works by `config` from now on. What is bound stays: the addresses, the certificate and the realm. So do streams
+    /// that are carried. An allocation ends, and its connection is closed, when its account is gone, has another
+    /// password, or may not have it any more.
+    ///
+    /// # Errors
+    /// [`BadConfig`], and nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<(), BadConfig> {
+        let before = self.shared.current();
+        let bound = before.config.clone();
+        let config = Config {
+            udp: bound.udp,
+            other: bound.other,
+            tcp: bound.tcp,
+            tls: bound.tls,
+            names: bound.names,
+            certificate: bound.certificate,
+            realm: bound.realm,
+            ..config
+        };
+        config.check()?;
+        let keeper = before.keeper.renewed(&config);
+        self.shared.reload(Current { config, keeper });
+        Ok(())
     }
 }
 
@@ -70,7 +97,7 @@ impl Relay {
             .check()
             .map_err(|bad| io::Error::new(io::ErrorKind::InvalidInput, bad))?;
         let keeper = Keeper::new(&config)?;
-        let udp = all(&config.udp, bind_udp)?;
+        let [udp, other, between] = answering(&config)?;
         let tcp = all(&config.tcp, sockets::listen)?;
         let tls = all(&config.tls, sockets::listen)?;
         let names = all(&config.names, sockets::listen)?;
@@ -78,7 +105,8 @@ impl Relay {
             listeners.iter().map(TcpListener::local_addr).collect()
         };
         let addresses = Addresses {
-            udp: udp.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?,
+            udp: udp.iter().map(Door::local_addr).collect::<io::Result<_>>()?,
+            other: other.iter().map(Door::local_addr).collect::<io::Result<_>>()?,
             tcp: local(&tcp)?,
             tls: local(&tls)?,
             names: local(&names)?,
@@ -86,7 +114,7 @@ impl Relay {
         Ok(Self {
             shared: Arc::new(Shared::new(config, keeper, addresses.names.clone())),
             addresses,
-            udp,
+            udp: udp.into_iter().chain(other).chain(between).collect(),
             tcp,
             tls,
             names,
@@ -103,7 +131,7 @@ impl Relay {
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle {
-            stop: self.shared.stop.clone(),
+            shared: Arc::clone(&self.shared),
         }
     }
 
@@ -116,32 +144,19 @@ impl Relay {
     /// Serves until [`Handle::stop`].
     pub async fn run(self) {
         let shared = self.shared;
-        let connections = Arc::new(Semaphore::new(
-            shared.config.connections.min(Semaphore::MAX_PERMITS),
-        ));
         let mut tasks = JoinSet::new();
-        for socket in self.udp {
+        for door in self.udp {
             let shared = Arc::clone(&shared);
             tasks.spawn(async move {
-                udp::serve(socket, &shared.metrics, shared.config.short_binding_requests).await;
+                door.serve(&shared).await;
             });
         }
         for listener in self.tcp {
-            tasks.spawn(accept(
-                Arc::clone(&shared),
-                listener,
-                None,
-                Arc::clone(&connections),
-            ));
+            tasks.spawn(accept(Arc::clone(&shared), listener, None));
         }
         for listener in self.tls {
-            let certificate = shared.config.certificate.clone();
-            tasks.spawn(accept(
-                Arc::clone(&shared),
-                listener,
-                certificate,
-                Arc::clone(&connections),
-            ));
+            let certificate = shared.current().config.certificate.clone();
+            tasks.spawn(accept(Arc::clone(&shared), listener, certificate));
         }
         for listener in self.names {
             tasks.spawn(names::serve(Arc::clone(&shared), listener));
@@ -155,6 +170,12 @@ impl Relay {
                 "connections did not end in time"
             );
         }
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Handle").finish_non_exhaustive()
     }
 }
 
@@ -173,26 +194,31 @@ fn all<T>(addresses: &[SocketAddr], bind: impl Fn(SocketAddr) -> io::Result<T>) 
     bound.collect()
 }
 
-fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = socket2::Socket::new(
-        socket2::Domain::for_address(address),
-        socket2::Type::DGRAM.nonblocking(),
-        Some(socket2::Protocol::UDP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+/// Everything that answers over UDP: at the addresses of the configuration in its order, at the other addresses, and
+/// at those that are half the one and half the other.
+fn answering(config: &Config) -> io::Result<[Vec<Door>; 3]> {
+    let (mut first, mut other, mut between) = (Vec::new(), Vec::new(), Vec::new());
+    for address in &config.udp {
+        let second = config.other.iter().find(|other| {
+            // Only the first of a family has one.
+            let of_family = |udp: &&SocketAddr| udp.is_ipv4() == other.is_ipv4();
+            config.udp.iter().find(of_family) == Some(address)
+        });
+        match second.and_then(|second| Some((config.first_of(*second)?, second))) {
+            Some(((at, public), second)) => {
+                let [one, two, three, four] = Door::bind_four(at, public, *second)?;
+                first.push(one);
+                other.push(four);
+                between.extend([two, three]);
+            }
+            None => first.push(Door::bind(*address)?),
+        }
     }
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    Ok([first, other, between])
 }
 
 /// Accepts clients until the future is dropped.
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    certificate: Option<ServerTls>,
-    connections: Arc<Semaphore>,
-) {
+async fn accept(shared: Arc<Shared>, listener: TcpListener, certificate: Option<ServerTls>) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok((stream, from)) => (stream, plain(from)),
@@ -203,8 +229,7 @@ async fn accept(
             }
         };
         shared.metrics.connections_total.up();
-        let place = Arc::clone(&connections).try_acquire_owned().ok();
-        let (Some(place), Some(stranger)) = (place, shared.admit(from.ip())) else {
+        let (Some(place), Some(stranger)) = (shared.seat(), shared.admit(from.ip())) else {
             shared.metrics.connections_refused_total.up();
             sockets::reset_at_close(&stream);
             continue;
@@ -225,7 +250,7 @@ async fn serve(
     stream: TcpStream,
     from: SocketAddr,
     certificate: Option<ServerTls>,
-    (_place, stranger): (OwnedSemaphorePermit, Stranger),
+    (_place, stranger): (Place, Stranger),
 ) {
     let _gauge = Gauge::new(&shared.metrics, |metrics| &metrics.connections);
     sockets::prepare(&stream);
@@ -233,7 +258,7 @@ async fn serve(
         None => Leg::Tcp(stream),
         Some(certificate) => {
             let handshake = timeout(
-                shared.config.authentication_deadline,
+                shared.current().config.authentication_deadline,
                 certificate.accept_control(stream),
             );
             let accepted = tokio::select! {

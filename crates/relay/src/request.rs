@@ -3,15 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use pasarela_nat_proto::extension::{AnyPeer, DialBack, Dialled, LendName, LendPort};
+use pasarela_nat_proto::extension::{AnyPeer, DialBack, Dialled, Instance, LendName, LendPort};
 use rustix::io::Errno;
 use stun_types::AddressFamily;
 use stun_types::attribute::{AttributeType, AttributeWrite, ErrorCode, XorMappedAddress};
 use stun_types::message::Message;
 use stun_types::prelude::AttributeStaticType as _;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use turn_types::attribute::{
     DontFragment, EvenPort, Lifetime, RequestedAddressFamily, RequestedTransport, ReservationToken,
@@ -23,7 +22,7 @@ use crate::control::{Control, Job};
 use crate::credentials::Proof;
 use crate::message::{Refusal, Slip};
 use crate::metrics::Gauge;
-use crate::shared::NameLease;
+use crate::tenancy::{Estate, Lent, NameLease, Tenant};
 use crate::{peers, sockets};
 
 /// IANA's number for TCP.
@@ -85,6 +84,7 @@ pub(crate) fn allocate(
     let ipv4 = family.is_none_or(|family| family.family() == AddressFamily::IPV4);
     let port_wish = optional!(message, LendPort);
     let name_wish = optional!(message, LendName);
+    let instance = optional!(message, Instance);
     let any_peer = message.has_attribute(AnyPeer::TYPE);
     let seconds = allocation::lifetime(optional!(message, Lifetime).map(|lifetime| lifetime.seconds()));
 
@@ -92,18 +92,29 @@ pub(crate) fn allocate(
     if any_peer && !member.account.any_peer {
         return Err(FORBIDDEN);
     }
-    let counted = Arc::clone(&member.allocations)
-        .try_acquire_owned()
-        .map_err(|_| QUOTA)?;
+    let tenant = Tenant::new(&member.account.name);
+    let before =
+        instance.and_then(|instance| control.shared.tenancies.succeed(&member.account.name, instance));
+    let counted = match &before {
+        Some(before) => Arc::clone(&before.counted),
+        None => Arc::new(
+            member
+                .allocations
+                .take(member.account.limits.allocations)
+                .ok_or(QUOTA)?,
+        ),
+    };
     let name = name_wish
         .as_ref()
-        .map(|wish| lend_name(control, &proof, wish))
+        .map(|wish| lend_name(control, &proof, wish, &tenant))
         .transpose()?;
-    let (listener, relayed) = if name.is_some() && port_wish.is_none() {
+    let (lent, relayed) = if name.is_some() && port_wish.is_none() {
         (None, name_address(control, ipv4)?)
     } else {
-        let (listener, relayed) = lend_port(control, &proof, ipv4, port_wish.as_ref())?;
-        (Some(listener), relayed)
+        let before = before.and_then(|before| before.lent);
+        let lent = lend_port(control, &proof, ipv4, (port_wish.as_ref(), before), &tenant)?;
+        let relayed = lent.relayed;
+        (Some(lent), relayed)
     };
 
     let metrics = &control.shared.metrics;
@@ -118,15 +129,22 @@ pub(crate) fn allocate(
         lifetime = seconds,
         "allocation"
     );
-    // The names' port is the relay's, and is there for everybody.
-    let lent = listener.as_ref().map(|_| control.shared.lend(relayed));
+    let will = instance.map(|instance| {
+        let estate = Estate {
+            lent: lent.clone(),
+            name: name.as_ref().map(|lease| lease.name.clone()),
+            counted: Arc::clone(&counted),
+        };
+        control.shared.tenancies.register(instance, estate, &tenant)
+    });
     control.allocation = Some(Allocation::new(
         proof,
-        (listener, name),
+        tenant,
+        (lent, name),
         relayed,
-        any_peer,
+        (any_peer, port_wish.is_some()),
         seconds,
-        (gauge, counted, lent),
+        (gauge, counted, will),
     ));
 
     let transaction = slip.transaction();
@@ -149,11 +167,20 @@ pub(crate) fn allocate(
     Ok(slip.success(&attributes))
 }
 
-fn lend_name(control: &Control, proof: &Proof, wish: &LendName) -> Result<NameLease, Refusal> {
+fn lend_name(
+    control: &Control,
+    proof: &Proof,
+    wish: &LendName,
+    tenant: &Tenant,
+) -> Result<NameLease, Refusal> {
     if control.shared.names_at.is_empty() || !proof.member.account.may_lend_name(wish.name()) {
         return Err(FORBIDDEN);
     }
-    control.shared.lend_name(wish.name()).ok_or(TAKEN)
+    control
+        .shared
+        .tenancies
+        .lend_name(wish.name(), tenant)
+        .ok_or(TAKEN)
 }
 
 /// The address of the names' port, as others see it.
@@ -165,20 +192,34 @@ fn name_address(control: &Control, ipv4: bool) -> Result<SocketAddr, Refusal> {
     Ok(SocketAddr::new(public, port))
 }
 
+/// The port that the allocation had `before`, if it is one that is wished for, or another one.
 fn lend_port(
     control: &Control,
     proof: &Proof,
     ipv4: bool,
-    wish: Option<&LendPort>,
-) -> Result<(TcpListener, SocketAddr), Refusal> {
+    (wish, before): (Option<&LendPort>, Option<Arc<Lent>>),
+    tenant: &Tenant,
+) -> Result<Arc<Lent>, Refusal> {
     let shared = &control.shared;
+    let current = shared.current();
     let address = shared.relay_address(ipv4).ok_or(FAMILY)?;
+    let is_wanted = |port| match wish {
+        Some(wish) => wish.ports().contains(&port) && proof.member.account.may_lend_port(port),
+        None => current.config.ports.contains(&port) && !current.keeper.is_lendable(port),
+    };
+    if let Some(before) = before
+        && before.relayed.ip() == address.public
+        && is_wanted(before.relayed.port())
+    {
+        shared.tenancies.hand_over(&before, tenant);
+        return Ok(before);
+    }
     let found = match wish {
         Some(wish) => allocation::lend(address.bind, wish.ports(), |port| {
             proof.member.account.may_lend_port(port)
         }),
-        None => allocation::pick(address.bind, &shared.config.ports, |port| {
-            shared.keeper.is_lendable(port)
+        None => allocation::pick(address.bind, &current.config.ports, |port| {
+            current.keeper.is_lendable(port)
         }),
     };
     let listener = found.map_err(|why| match why {
@@ -186,7 +227,40 @@ fn lend_port(
         NoPort::Taken => TAKEN,
     })?;
     let port = listener.local_addr().map_err(|_| TAKEN)?.port();
-    Ok((listener, SocketAddr::new(address.public, port)))
+    let relayed = SocketAddr::new(address.public, port);
+    Ok(Arc::new(shared.tenancies.lend(listener, relayed, tenant)))
+}
+
+/// How long an Allocate may have to wait for its answer.
+const DOUBTING: Duration = Duration::from_secs(4);
+
+/// Whether an Allocate was refused that wishes for what another allocation of the same account has: then that one has
+/// to show that it is alive, and the request is looked at again.
+pub(crate) fn doubts(control: &mut Control, message: &Message<'_>, refusal: &Refusal, proof: &Proof) -> bool {
+    if *refusal != TAKEN || !control.has_room_for_job() {
+        return false;
+    }
+    let ipv4 = message
+        .attribute::<RequestedAddressFamily>()
+        .map_or(true, |family| family.family() == AddressFamily::IPV4);
+    let shared = &control.shared;
+    let relayed = shared.relay_address(ipv4).and_then(|address| {
+        let ports = message.attribute::<LendPort>().ok()?.ports();
+        (ports.start() == ports.end()).then(|| SocketAddr::new(address.public, *ports.start()))
+    });
+    let name = message.attribute::<LendName>().ok();
+    let name = name.as_ref().map(LendName::name);
+    let Some(rival) = shared.tenancies.rival(&proof.member.account.name, relayed, name) else {
+        return false;
+    };
+    rival.doubt.notify_one();
+    let request = message.as_bytes().to_vec();
+    control.jobs.spawn(async move {
+        // Either way, what the request gets now is its answer.
+        let _ = timeout(DOUBTING, rival.token.cancelled()).await;
+        Job::Again(request)
+    });
+    true
 }
 
 /// RFC 8656 section 8.2.
@@ -282,25 +356,26 @@ pub(crate) fn connect(
         .addr(message.transaction_id());
     check_peer(peer, allocation.relayed, |peer| shared.may_connect(peer))?;
     // Of an allocation that only has a name there is no address to connect from.
-    let listener = Arc::clone(allocation.listener.as_ref().ok_or(FORBIDDEN)?);
+    let lent = Arc::clone(allocation.lent.as_ref().ok_or(FORBIDDEN)?);
     if peer.port() == 0 {
         return Err(BAD);
     }
     if allocation.connecting.contains(&peer) {
         return Err(exists);
     }
-    let place = Arc::clone(&proof.member.connections).try_acquire_owned();
+    let most = proof.member.account.limits.connections;
+    let place = proof.member.connections.take(most);
     let in_line = Arc::clone(&allocation.line).try_acquire_owned();
-    let (true, Ok(place), Ok(in_line)) = (has_room, place, in_line) else {
+    let (true, Some(place), Ok(in_line)) = (has_room, place, in_line) else {
         return Err(QUOTA);
     };
     allocation.connecting.insert(peer);
-    let token = allocation.token.clone();
+    let token = allocation.tenant.token.clone();
     let slip = slip.clone();
-    let deadline = shared.config.connect_deadline;
+    let deadline = shared.current().config.connect_deadline;
     control.jobs.spawn(async move {
         let connected = tokio::select! {
-            connected = timeout(deadline, sockets::connect_from(&listener, peer)) => connected.ok(),
+            connected = timeout(deadline, sockets::connect_from(&lent.listener, peer)) => connected.ok(),
             () = token.cancelled() => None,
         };
         let outcome = match connected {
@@ -353,7 +428,7 @@ pub(crate) fn dial_back(control: &mut Control, port: u16, slip: &Slip, proof: &P
     let slip = slip.clone();
     let from = control.from;
     control.jobs.spawn(async move {
-        let deadline = shared.config.dial_back_deadline;
+        let deadline = shared.current().config.dial_back_deadline;
         let result = match timeout(deadline, sockets::connect(own, to)).await {
             Err(_) => Dialled::TimedOut,
             Ok(Ok(_closed_at_once)) => Dialled::Connected,

@@ -1,33 +1,41 @@
-//! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, names that are lent.
+//! What all connections of a relay share: accounts, peers that wait for their ConnectionBind, what is lent.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, RelayAddress};
 use crate::credentials::Keeper;
 use crate::metrics::{Gauge, Metrics};
+use crate::tenancy::Tenancies;
+use crate::usage::{Place, Usage};
 use crate::{peers, sockets};
 
 /// One relay.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) keeper: Keeper,
+    /// Told to all connections when it changes.
+    current: watch::Sender<Arc<Current>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     /// Where names are served, with real ports.
     pub(crate) names_at: Vec<SocketAddr>,
     waiting: Mutex<HashMap<u32, Waiting>>,
-    names: Mutex<HashMap<String, mpsc::Sender<Arrival>>>,
-    lent: Mutex<HashSet<SocketAddr>>,
+    pub(crate) tenancies: Arc<Tenancies>,
     strangers: Mutex<HashMap<IpAddr, usize>>,
-    unauthenticated: Arc<Semaphore>,
+    unauthenticated: Arc<Usage>,
+    connections: Arc<Usage>,
+}
+
+/// What the operator wants, as of now.
+pub(crate) struct Current {
+    pub(crate) config: Config,
+    pub(crate) keeper: Keeper,
 }
 
 /// A peer's connection that a client has not fetched yet. Nothing is read from it: what the peer sends fills the
@@ -38,62 +46,60 @@ pub(crate) struct Waiting {
     pub(crate) peer: SocketAddr,
     /// Who may fetch it.
     pub(crate) username: String,
-    place: Option<OwnedSemaphorePermit>,
+    place: Option<Place>,
     _in_line: OwnedSemaphorePermit,
     _gauge: Gauge,
     _fetched_or_gone: DropGuard,
-}
-
-/// A connection for a name that is lent.
-#[derive(Debug)]
-pub(crate) struct Arrival {
-    pub(crate) stream: TcpStream,
-    pub(crate) peer: SocketAddr,
-}
-
-/// A name that is lent for as long as this lives.
-pub(crate) struct NameLease {
-    shared: Arc<Shared>,
-    pub(crate) name: String,
-    pub(crate) arrivals: mpsc::Receiver<Arrival>,
-}
-
-/// Arrivals for one name that nobody has looked at yet.
-const ARRIVALS: usize = 16;
-
-/// A relayed address that is lent for as long as this lives.
-pub(crate) struct Lent {
-    shared: Arc<Shared>,
-    relayed: SocketAddr,
 }
 
 /// A connection that has not authenticated itself yet.
 pub(crate) struct Stranger {
     shared: Arc<Shared>,
     address: IpAddr,
-    _one_of_many: OwnedSemaphorePermit,
+    _one_of_many: Place,
 }
 
 impl Shared {
     pub(crate) fn new(config: Config, keeper: Keeper, names_at: Vec<SocketAddr>) -> Self {
         Self {
-            keeper,
+            current: watch::Sender::new(Arc::new(Current { config, keeper })),
             metrics: Arc::new(Metrics::default()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             names_at,
             waiting: Mutex::default(),
-            names: Mutex::default(),
-            lent: Mutex::default(),
+            tenancies: Arc::default(),
             strangers: Mutex::default(),
-            unauthenticated: Arc::new(Semaphore::new(config.unauthenticated.min(Semaphore::MAX_PERMITS))),
-            config,
+            unauthenticated: Arc::default(),
+            connections: Arc::default(),
         }
+    }
+
+    /// The configuration and who is who by it.
+    pub(crate) fn current(&self) -> Arc<Current> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Tells when [`Shared::current`] is another.
+    pub(crate) fn reloads(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
+    }
+
+    /// From now on this is [`Shared::current`].
+    pub(crate) fn reload(&self, current: Current) {
+        self.current.send_replace(Arc::new(current));
+    }
+
+    /// A place among the connections; `None` when there are too many.
+    pub(crate) fn seat(&self) -> Option<Place> {
+        self.connections.take(self.current().config.connections)
     }
 
     /// Where ports of this family are lent.
     pub(crate) fn relay_address(&self, ipv4: bool) -> Option<RelayAddress> {
-        self.config
+        let current = self.current();
+        current
+            .config
             .relay
             .iter()
             .find(|relay| relay.bind.is_ipv4() == ipv4)
@@ -102,7 +108,7 @@ impl Shared {
 
     /// Whether the relay may connect to this address, or let it in by a permission.
     pub(crate) fn may_reach(&self, address: IpAddr) -> bool {
-        self.config.danger_allow_private_peers || peers::is_global(address)
+        self.current().config.danger_allow_private_peers || peers::is_global(address)
     }
 
     /// Whether the relay may connect to this address and port. Of its own addresses it reaches what it has lent and
@@ -110,28 +116,21 @@ impl Shared {
     pub(crate) fn may_connect(&self, peer: SocketAddr) -> bool {
         let ip = peers::canonical(peer.ip());
         let is_own = |relay: &RelayAddress| ip == relay.public || ip == relay.bind;
-        self.config.danger_allow_private_peers
+        let current = self.current();
+        current.config.danger_allow_private_peers
             || (peers::is_global(ip)
-                && (!self.config.relay.iter().any(is_own)
-                    || lock(&self.lent).contains(&SocketAddr::new(ip, peer.port()))))
-    }
-
-    /// Notes that a relayed address is lent.
-    pub(crate) fn lend(self: &Arc<Self>, relayed: SocketAddr) -> Lent {
-        lock(&self.lent).insert(relayed);
-        Lent {
-            shared: Arc::clone(self),
-            relayed,
-        }
+                && (!current.config.relay.iter().any(is_own)
+                    || self.tenancies.is_lent(SocketAddr::new(ip, peer.port()))))
     }
 
     /// Counts a connection among the strangers; `None` when there are too many.
     pub(crate) fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Stranger> {
-        let one_of_many = Arc::clone(&self.unauthenticated).try_acquire_owned().ok()?;
+        let current = self.current();
+        let one_of_many = self.unauthenticated.take(current.config.unauthenticated)?;
         let address = site(from);
         let mut strangers = lock(&self.strangers);
         let count = strangers.entry(address).or_insert(0);
-        if *count >= self.config.unauthenticated_per_address {
+        if *count >= current.config.unauthenticated_per_address {
             return None;
         }
         *count += 1;
@@ -148,7 +147,7 @@ impl Shared {
         stream: TcpStream,
         peer: SocketAddr,
         username: &str,
-        place: OwnedSemaphorePermit,
+        place: Place,
         in_line: OwnedSemaphorePermit,
         allocation: &CancellationToken,
     ) -> Option<u32> {
@@ -172,12 +171,13 @@ impl Shared {
         );
         drop(waiting);
         let (shared, allocation) = (Arc::clone(self), allocation.clone());
+        let deadline = self.current().config.bind_deadline;
         self.tasks.spawn(async move {
             tokio::select! {
                 () = gone.cancelled() => return,
                 () = allocation.cancelled() => {}
                 () = shared.stop.cancelled() => {}
-                () = tokio::time::sleep(shared.config.bind_deadline) => {}
+                () = tokio::time::sleep(deadline) => {}
             }
             let too_late = lock(&shared.waiting).remove(&id);
             if too_late.is_some() {
@@ -201,31 +201,11 @@ impl Shared {
                 }),
         }
     }
-
-    /// Lends a name; `None` when somebody has it.
-    pub(crate) fn lend_name(self: &Arc<Self>, name: &str) -> Option<NameLease> {
-        let mut names = lock(&self.names);
-        if names.contains_key(name) {
-            return None;
-        }
-        let (sender, arrivals) = mpsc::channel(ARRIVALS);
-        names.insert(name.to_owned(), sender);
-        Some(NameLease {
-            shared: Arc::clone(self),
-            name: name.to_owned(),
-            arrivals,
-        })
-    }
-
-    /// Where connections for `name` go.
-    pub(crate) fn holder(&self, name: &str) -> Option<mpsc::Sender<Arrival>> {
-        lock(&self.names).get(name).cloned()
-    }
 }
 
 /// What [`Shared::fetch`] found.
 pub(crate) enum Fetched {
-    Yours(TcpStream, SocketAddr, OwnedSemaphorePermit),
+    Yours(TcpStream, SocketAddr, Place),
     NotYours,
     Unknown,
 }
@@ -244,7 +224,7 @@ fn unused(waiting: &HashMap<u32, Waiting>) -> Option<u32> {
 }
 
 impl Waiting {
-    fn take(mut self) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    fn take(mut self) -> Option<(TcpStream, SocketAddr, Place)> {
         Some((self.stream.take()?, self.peer, self.place.take()?))
     }
 }
@@ -254,18 +234,6 @@ impl Drop for Waiting {
         if let Some(stream) = &self.stream {
             sockets::reset_at_close(stream);
         }
-    }
-}
-
-impl Drop for NameLease {
-    fn drop(&mut self) {
-        lock(&self.shared.names).remove(&self.name);
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        lock(&self.shared.lent).remove(&self.relayed);
     }
 }
 
@@ -292,16 +260,19 @@ fn site(address: IpAddr) -> IpAddr {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::net::TcpListener;
 
-    #[test]
-    fn of_its_own_addresses_a_relay_reaches_what_it_has_lent() {
+    use super::*;
+    use crate::tenancy::Tenant;
+
+    #[tokio::test]
+    async fn of_its_own_addresses_a_relay_reaches_what_it_has_lent() {
         let mut config = Config::new("realm");
         config.relay = vec![RelayAddress {
             bind: "0.0.0.0".parse().unwrap(),
@@ -312,7 +283,10 @@ mod tests {
         let may = |peer: &str| shared.may_connect(peer.parse().unwrap());
         assert!(may("8.8.8.8:22"));
         assert!(!may("9.9.9.9:50000"));
-        let lent = shared.lend("9.9.9.9:50000".parse().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let lent = shared
+            .tenancies
+            .lend(listener, "9.9.9.9:50000".parse().unwrap(), &Tenant::new("a"));
         assert!(may("9.9.9.9:50000") && may("[::ffff:9.9.9.9]:50000"));
         assert!(!may("9.9.9.9:22") && !may("[::ffff:9.9.9.9]:22") && !may("10.0.0.1:50000"));
         drop(lent);

@@ -40,7 +40,33 @@ pub(crate) fn prepare(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    let _ = socket.set_tcp_user_timeout(None);
     let _ = socket.set_out_of_band_inline(true);
+}
+
+/// What is sent to a client that is gone keeps keepalive from asking, so it has as long to be acknowledged. Only for
+/// control connections, which clients read all the time: a stream may stand still for long.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// As if it were known when a control connection's client is gone.
+const DOUBT: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(1))
+    .with_interval(Duration::from_secs(1))
+    .with_retries(2);
+
+/// Notices that the client of a control connection is gone, also when something is on its way to it.
+pub(crate) fn watch(control: &TcpStream) {
+    let socket = socket2::SockRef::from(control);
+    let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+}
+
+/// Notices it within 3 s, when nothing is on its way to it.
+pub(crate) fn doubt(control: &TcpStream) {
+    let socket = socket2::SockRef::from(control);
+    // With it, Linux does not count what keepalive has asked in vain.
+    let _ = socket.set_tcp_user_timeout(None);
+    let _ = socket.set_tcp_keepalive(&DOUBT);
 }
 
 /// Connects from the address of `listener` (RFC 6062 section 5.2), which goes on listening.

@@ -58,6 +58,25 @@ fn check(flags: &ServeFlags) -> Result<(), Failure> {
     }
 }
 
+/// A value without its secrets: in a list, those are the URLs with credentials.
+fn hidden(value: &Value) -> Value {
+    match value {
+        Value::List(items) => Value::List(
+            items
+                .iter()
+                .map(|item| Found {
+                    value: match &item.value {
+                        Value::Text(text) if !text.contains('@') => Value::Text(text.clone()),
+                        _ => Value::Text("***".into()),
+                    },
+                    origin: item.origin.clone(),
+                })
+                .collect(),
+        ),
+        _ => Value::Text("***".into()),
+    }
+}
+
 /// All values as TOML, each with its origin in a comment.
 fn shown(raw: &Raw) -> String {
     let mut text = String::new();
@@ -67,8 +86,9 @@ fn shown(raw: &Raw) -> String {
     };
     for key in KEYS.iter().filter(|key| key.section() != "user") {
         let _ = match raw.values.get(key.path) {
-            Some(found) if WITH_CREDENTIALS.contains(&key.path) && found.value.to_string() != "[]" => {
-                writeln!(text, "{} = [\"***\"]  # {}", key.path, origin(&found.origin))
+            Some(found) if WITH_CREDENTIALS.contains(&key.path) => {
+                let value = hidden(&found.value);
+                writeln!(text, "{} = {value}  # {}", key.path, origin(&found.origin))
             }
             Some(found) => writeln!(
                 text,

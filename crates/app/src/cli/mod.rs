@@ -94,8 +94,8 @@ Examples:
   Behind a router that forwards port 2121, and no other, to this machine:
       pasarela serve ~/share --data-ports control --public-address ftp.example.org
 
-  Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the URL):
-      pasarela serve ~/share --listen 21 --relay turn:NAME:PASSWORD@203.0.113.7:3478
+  Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the password):
+      PASARELA_RELAY_PASSWORD=… pasarela serve ~/share --listen 21 --relay 203.0.113.7
 
   From a configuration file, with one setting changed for this run:
       pasarela serve --config /etc/pasarela/pasarela.toml --tls optional
@@ -105,8 +105,9 @@ Signals:
   SIGHUP           read configuration and certificate again; running sessions keep what they have
 
 Environment:
-  PASARELA_PASSWORD  the password of `--user NAME`
-  PASARELA_LOG       a filter for the log, such as `debug` or `pasarela_server=trace`";
+  PASARELA_PASSWORD        the password of `--user NAME`
+  PASARELA_RELAY_PASSWORD  the password of `--relay HOST`
+  PASARELA_LOG             a filter for the log, such as `debug` or `pasarela_server=trace`";
 
 const REACH_EXAMPLES: &str = "\
 Shows the ladder of a server that runs with the same state folder. Where none runs, the ladder is climbed for the
@@ -203,7 +204,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "HOST[:PORT]", help = keys::help("reach.stun"))]
     stun: Vec<String>,
 
-    #[arg(long, value_name = "URL", help = keys::help("reach.relay"))]
+    #[arg(long, value_name = "HOST|URL", help = keys::help("reach.relay.server"))]
     relay: Vec<String>,
 
     #[arg(long, value_name = "URL", help = keys::help("reach.turn"))]
@@ -247,6 +248,9 @@ pub(crate) struct Complete {
     pub(crate) made: bool,
     pub(crate) loaded: Loaded,
 }
+
+/// The variable that has the relay's password.
+const RELAY_PASSWORD: &str = "PASARELA_RELAY_PASSWORD";
 
 /// The account that is made when there is no other.
 const MADE_ACCOUNT: &str = "share";
@@ -330,12 +334,16 @@ impl ServeFlags {
             ("ftp.listen", &self.listen),
             ("ftp.implicit_listen", &self.implicit_listen),
             ("reach.stun", &self.stun),
-            ("reach.relay", &self.relay),
+            ("reach.relay.server", &self.relay),
             ("reach.turn", &self.turn),
         ] {
             if !addresses.is_empty() {
                 raw.set(key, Value::texts(addresses));
             }
+        }
+        if let Ok(password) = std::env::var(RELAY_PASSWORD) {
+            raw.set_by(RELAY_PASSWORD, "reach.relay.password", Value::Text(password));
+            raw.values.remove("reach.relay.password_file");
         }
         for (key, set) in [
             ("anonymous.enabled", self.anonymous),
@@ -415,14 +423,12 @@ impl ServeFlags {
             Problem::new(exposed)
                 .hint("use --user NAME with the variable PASARELA_PASSWORD or with --password-file FILE")
         });
-        let of_relays = [("relay", &self.relay), ("turn", &self.turn)]
+        let relays = "use --relay HOST with the variable PASARELA_RELAY_PASSWORD";
+        let others = "put the URL into the configuration file: `turn` under [reach]";
+        let of_relays = [(relays, &self.relay), (others, &self.turn)]
             .into_iter()
             .filter(|(_, urls)| urls.iter().any(|url| url.contains('@')))
-            .map(|(key, _)| {
-                Problem::new(exposed).hint(format!(
-                    "put the URL into the configuration file: `{key}` under [reach]"
-                ))
-            });
+            .map(|(hint, _)| Problem::new(exposed).hint(hint));
         of_users.into_iter().chain(of_relays).collect()
     }
 }

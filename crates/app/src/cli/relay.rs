@@ -2,14 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueHint};
-use pasarela_relay::{ALPN, Metrics, Relay};
+use pasarela_relay::{ALPN, Handle, Metrics, Relay};
 use pasarela_tls::ServerTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -32,7 +32,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT  stop; streams that are carried are reset, so that nobody takes them for whole
-  SIGHUP           read the certificate's files again";
+  SIGHUP           read the configuration and the certificate's files again; streams go on";
 
 /// The flags of `relay`.
 #[derive(Debug, Args)]
@@ -89,7 +89,7 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
             }
             print("ok\n")
         }
-        (None, Some(config)) => start(relay_config::read(config)?),
+        (None, Some(config)) => start(config, relay_config::read(config)?),
         (None, None) => Err(Problem::new("no configuration is named")
             .hint(
                 "pasarela relay --config FILE; `pasarela relay init --config FILE` writes one to begin with",
@@ -133,22 +133,23 @@ fn init(path: &Path, public: Option<IpAddr>, account: &str) -> Result<(), Failur
         };
         problem.fails(Kind::Configuration)
     })?;
-    let at = SocketAddr::new(public, 3478);
-    let url = format!("turn:{account}:{}@{at}", password.reveal());
+    let password = password.reveal();
     print(&format!(
         "# Here: pasarela relay --config {}\n\
          # or as a service, with /etc/pasarela/relay.toml owned by its user (packaging/README.md):\n\
          # systemctl enable --now pasarela-relay.service\n\
-         # For the server's configuration file; the URL is a secret:\n\
-         [reach]\n\
-         relay = [\"{url}\"]\n\
-         # Or for its command line, which shows it to everybody on that machine (ps):\n\
-         # pasarela serve DIR --relay {url}\n",
+         # For the server's configuration file; the password is a secret:\n\
+         [reach.relay]\n\
+         server = [\"{public}\"]\n\
+         user = \"{account}\"\n\
+         password = \"{password}\"\n\
+         # Or in one line:\n\
+         # PASARELA_RELAY_PASSWORD={password} pasarela serve DIR --relay {public}\n",
         path.display()
     ))
 }
 
-fn start(mut file: RelayFile) -> Result<(), Failure> {
+fn start(path: &Path, mut file: RelayFile) -> Result<(), Failure> {
     // The codec warns of every broken message, which is for strangers to send.
     log::begin(&format!("{},stun_types=error", file.log_level), file.log_json)?;
     surroundings::raise_open_files();
@@ -163,7 +164,7 @@ fn start(mut file: RelayFile) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Problem::new(format!("cannot start threads: {error}")).fails(Kind::Other))?;
-    runtime.block_on(serve(file, source))
+    runtime.block_on(serve(path, file, source))
 }
 
 fn certificate_source(file: &RelayFile) -> Result<Option<Source>, Failure> {
@@ -183,22 +184,20 @@ fn certificate_source(file: &RelayFile) -> Result<Option<Source>, Failure> {
 /// How often the certificate's files are looked at.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-async fn serve(file: RelayFile, source: Option<Source>) -> Result<(), Failure> {
+async fn serve(path: &Path, file: RelayFile, source: Option<Source>) -> Result<(), Failure> {
     let heard = |kind| signal(kind).map_err(|e| Problem::new(format!("signals: {e}")).fails(Kind::Other));
     let mut interrupt = heard(SignalKind::interrupt())?;
     let mut terminate = heard(SignalKind::terminate())?;
     let mut hangup = heard(SignalKind::hangup())?;
-    let tls = file.relay.certificate.clone();
-    if file.relay.danger_allow_private_peers {
-        tracing::warn!("danger_allow_private_peers: accounts reach whatever this machine reaches");
-    }
-    let relay = Relay::bind(file.relay).map_err(|error| {
+    warn_of_danger(&file);
+    let relay = Relay::bind(file.relay.clone()).map_err(|error| {
         Problem::new(format!("cannot listen: {error}"))
             .hint("is another server there? Ports below 1024 need CAP_NET_BIND_SERVICE")
             .fails(Kind::Bind)
     })?;
     let counters = file
         .metrics
+        .clone()
         .map(|path| Counters::bind(path, relay.metrics()))
         .transpose()?;
     let addresses = relay.local_addrs();
@@ -208,27 +207,93 @@ async fn serve(file: RelayFile, source: Option<Source>) -> Result<(), Failure> {
     let handle = relay.handle();
     let running = relay.run();
     tokio::pin!(running);
-    let mut modified = source.as_ref().map(Source::modified);
+    let mut operator = Operator {
+        path,
+        modified: source.as_ref().map(Source::modified),
+        source,
+        started_with: file,
+    };
     let mut watch = interval(LOOK_AGAIN);
     loop {
-        let look = tokio::select! {
+        tokio::select! {
             () = &mut running => return Ok(()),
-            _ = interrupt.recv() => None,
-            _ = terminate.recv() => None,
-            _ = hangup.recv() => Some(true),
-            _ = watch.tick() => Some(false),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {
+                service::reloading();
+                // Reading a few small files here keeps nobody waiting: connections run on other threads.
+                operator.reload(&handle);
+                service::ready();
+                continue;
+            }
+            _ = watch.tick() => {
+                operator.renew_certificate();
+                continue;
+            }
             () = Counters::serve(counters.as_ref()) => continue,
-        };
-        let Some(asked) = look else {
-            service::stopping();
-            handle.stop();
-            continue;
-        };
-        let now = source.as_ref().map(Source::modified);
-        if let (Some(source), Some(tls)) = (&source, &tls)
-            && (asked || now != modified)
+        }
+        service::stopping();
+        handle.stop();
+    }
+}
+
+fn warn_of_danger(file: &RelayFile) {
+    if file.relay.danger_allow_private_peers {
+        tracing::warn!("danger_allow_private_peers: accounts reach whatever this machine reaches");
+    }
+}
+
+/// Reads the operator's files again while the relay runs.
+struct Operator<'a> {
+    path: &'a Path,
+    started_with: RelayFile,
+    /// Where the certificate is by the latest configuration.
+    source: Option<Source>,
+    modified: Option<Vec<Option<SystemTime>>>,
+}
+
+impl Operator<'_> {
+    /// Reads everything again; whatever is wrong is logged and all stays as it was.
+    fn reload(&mut self, handle: &Handle) {
+        match self.read_again(handle) {
+            Ok(()) => tracing::info!("reloaded"),
+            Err(failure) => {
+                for Problem { message, hint } in failure.problems {
+                    tracing::error!(hint, "not reloaded: {message}");
+                }
+            }
+        }
+    }
+
+    fn read_again(&mut self, handle: &Handle) -> Result<(), Failure> {
+        let file = relay_config::read(self.path)?;
+        let tls = self.started_with.relay.certificate.as_ref();
+        let source = tls.map(|_| certificate_source(&file)).transpose()?.flatten();
+        let modified = source.as_ref().map(Source::modified);
+        let refused = |error: String| Problem::new(error).fails(Kind::Configuration);
+        if let (Some(source), Some(tls)) = (&source, tls) {
+            let material = source.load().map_err(|wrong| wrong.fails(Kind::Configuration))?;
+            let loaded = tls.reload(material);
+            loaded.map_err(|error| refused(format!("the certificate: {error}")))?;
+        }
+        handle
+            .reload(file.relay.clone())
+            .map_err(|bad| refused(bad.to_string()))?;
+        for key in file.waiting_for_a_restart(&self.started_with) {
+            tracing::warn!(key, "this change takes a restart");
+        }
+        warn_of_danger(&file);
+        (self.source, self.modified) = (source, modified);
+        Ok(())
+    }
+
+    /// Reads the certificate again if its files have changed.
+    fn renew_certificate(&mut self) {
+        let now = self.source.as_ref().map(Source::modified);
+        if let (Some(source), Some(tls)) = (&self.source, &self.started_with.relay.certificate)
+            && now != self.modified
         {
-            modified = now;
+            self.modified = now;
             let loaded = source
                 .load()
                 .map_err(|wrong| wrong.titled("error"))

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use pasarela_reach::Reach;
 use pasarela_server::{Config, Handle, Server, Settings, TlsMode};
+use pasarela_session::account::TlsNeed;
 use pasarela_tls::ServerTls;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
@@ -291,7 +292,11 @@ impl Operator {
 
     /// Says what is risky.
     fn warn(&self, typed: &Typed) {
-        for warning in self.flags.warnings().into_iter().chain(self.exposed_key(typed)) {
+        let warnings = self.flags.warnings().into_iter();
+        for warning in warnings
+            .chain(self.exposed_key(typed))
+            .chain(plain_over_relay(typed))
+        {
             if typed.log_json {
                 tracing::warn!(hint = warning.hint, "{}", warning.message);
             } else {
@@ -369,4 +374,20 @@ impl Operator {
             let _ = std::io::stderr().write_all(facts.block().as_bytes());
         }
     }
+}
+
+/// Whether passwords may cross a relay, and all networks on the way to it, unprotected.
+fn plain_over_relay(typed: &Typed) -> Option<Problem> {
+    let plain = typed
+        .accounts
+        .iter()
+        .find(|account| !matches!(account.proof, Proof::Anonymous) && account.tls == TlsNeed::Optional)?;
+    (!typed.turn.is_empty()).then(|| {
+        Problem::new(format!(
+            "`{}` may log in without TLS: whoever runs the relay, or a network before it, can then read its \
+             password and its files",
+            plain.name
+        ))
+        .hint("use `tls.mode = \"required\"` (--tls required), or `tls = \"required\"` for the account")
+    })
 }

@@ -198,16 +198,22 @@ pub(crate) const KEYS: &[Key] = &[
     key("reach.stun", Kind::Texts, Value("[]"), Some("stun"),
         "STUN servers (host or host:port, TCP) that tell the public address; two of them also tell whether the NAT keeps \
          the port open.").at_start(),
-    key("reach.relay", Kind::Texts, Value("[]"), Some("relay"),
-        "Your relay, as `pasarela relay init` prints it: turn:NAME:PASSWORD@HOST:PORT. It lends its address and this \
-         server's own port number; nothing goes through it while a way without it is verified. Of several, the first that \
-         answers.").at_start(),
     key("reach.turn", Kind::Texts, Value("[]"), Some("turn"),
         "TURN servers with TCP allocations (RFC 6062) that let anybody connect, as turn:USER:PASSWORD@HOST:PORT or \
          turns:…; the first that answers lends its address, after those of `relay`.").at_start(),
     key("reach.on_change", Kind::Texts, Value("[]"), None,
         "A command and its arguments, run when the public endpoint has changed, with PASARELA_URL, PASARELA_ADDRESS, \
          PASARELA_PORT and PASARELA_VIA in its environment; for dynamic DNS.").at_start(),
+    key("reach.relay.server", Kind::Texts, Value("[]"), Some("relay"),
+        "Your relay (`pasarela relay`): HOST or HOST:PORT, with turns: before it for TLS; or with its own credentials, \
+         turn:NAME:PASSWORD@HOST:PORT. It lends its address and this server's own port number; nothing goes through it \
+         while a way without it is verified. Of several, the first that answers.").at_start(),
+    key("reach.relay.user", Kind::Text, Value("\"server\""), None,
+        "This server's account at the relay.").at_start(),
+    key("reach.relay.password", Kind::Text, Example("\"…\""), None,
+        "The password of that account; the variable PASARELA_RELAY_PASSWORD overrides it.").at_start(),
+    key("reach.relay.password_file", Kind::Path, Example("\"/etc/pasarela/relay-password\""), None,
+        "A file whose first line is that password.").at_start(),
     key("anonymous.enabled", Kind::Switch, Value("false"), Some("anonymous"),
         "Serve the user names \"anonymous\" and \"ftp\" with any password, to read and list only."),
     key("anonymous.root", Kind::Path, Example("\"/srv/ftp/pub\""), None,

@@ -9,7 +9,7 @@ pub(crate) mod units;
 pub(crate) const PASSWORD: &str = "user.password";
 
 /// Keys of the server itself with credentials in their values.
-pub(crate) const WITH_CREDENTIALS: [&str; 2] = ["reach.relay", "reach.turn"];
+pub(crate) const WITH_CREDENTIALS: [&str; 3] = ["reach.relay.server", "reach.relay.password", "reach.turn"];
 
 #[cfg(test)]
 mod tests;

@@ -306,3 +306,57 @@ fn a_configuration_that_is_not_there_is_told() {
         .unwrap_err();
     assert!(said[0].message.starts_with("/nowhere/p.toml: "), "{said:?}");
 }
+
+#[test]
+fn a_relay_takes_the_account_beside_it_or_brings_its_own() {
+    let of = |text: &str| {
+        read(text)
+            .unwrap()
+            .turn
+            .into_iter()
+            .map(|relay| (relay.host, relay.port, relay.username, relay.password))
+            .collect::<Vec<_>>()
+    };
+    let relay = |host: &str, port, user: &str, password: &str| {
+        (host.to_owned(), port, user.to_owned(), password.to_owned())
+    };
+    assert_eq!(
+        of(
+            "[reach.relay]\nserver = [\"relay.example.org\", \"2001:db8::7\", \"turn:eva:o%40@203.0.113.7:443\"]\n\
+            user = \"anna\"\npassword = \"sesame\"\n"
+        ),
+        [
+            relay("relay.example.org", 3478, "anna", "sesame"),
+            relay("2001:db8::7", 3478, "anna", "sesame"),
+            relay("203.0.113.7", 443, "eva", "o@"),
+        ]
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "from the file\n").unwrap();
+    assert_eq!(
+        of(&format!(
+            "[reach.relay]\nserver = [\"r:9\"]\npassword_file = \"{}\"",
+            secret.display()
+        )),
+        [relay("r", 9, "server", "from the file")]
+    );
+}
+
+#[test]
+fn a_relay_without_a_password_or_with_two_is_told() {
+    let said = complaint("[reach.relay]\nserver = [\"r\"]");
+    assert!(
+        said.starts_with("error: /etc/p.toml:2:10: the relay wants a password"),
+        "{said}"
+    );
+    let said = complaint("[reach.relay]\nserver = [\"r\"]\npassword = \"a\"\npassword_file = \"b\"");
+    assert!(
+        said.starts_with("error: /etc/p.toml:4:17: the relay's password is there twice"),
+        "{said}"
+    );
+    let said = complaint("[reach.relay]\nserver = [\"r\"]\npassword_file = \"b\"");
+    assert!(said.starts_with("error: /etc/p.toml:3:17: "), "{said}");
+    let said = complaint("[reach.relay]\nserver = [\"turn:anna:sesame@:x\"]");
+    assert!(!said.contains("sesame"), "{said}");
+}

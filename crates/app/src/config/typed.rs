@@ -1,7 +1,7 @@
 //! Raw values made into what the server works with, once; everything that is wrong is found in one pass.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pasarela_reach::{Forward, Plan, PublicHost, TurnServer, Via};
@@ -173,11 +173,46 @@ impl Reader<'_> {
 
     /// Relays of ours first, then those of others.
     fn relays(&mut self) -> Vec<TurnServer> {
-        let mut all = Vec::new();
-        for key in ["reach.relay", "reach.turn"] {
-            all.extend(self.need(key, |found| list(found, |item| units::turn_server(&text(item)?))));
+        let mut relays = self.need("reach.relay.server", |found| {
+            list(found, |item| units::relay_server(&text(item)?))
+        });
+        let user = self.need("reach.relay.user", filled);
+        let written = self.may("reach.relay.password", filled);
+        let file = self.path("reach.relay.password_file");
+        if relays.iter().any(|relay| relay.username.is_empty()) {
+            let password = self.relay_password(written, file);
+            for relay in relays.iter_mut().filter(|relay| relay.username.is_empty()) {
+                relay.username.clone_from(&user);
+                relay.password.clone_from(&password);
+            }
         }
-        all
+        relays.extend(self.need("reach.turn", |found| {
+            list(found, |item| units::turn_server(&text(item)?))
+        }));
+        relays
+    }
+
+    /// The password of those relays that bring none of their own; it is written down in one place only.
+    fn relay_password(&mut self, written: Option<String>, file: Option<PathBuf>) -> String {
+        let (key, result) = match (written, file) {
+            (Some(_), Some(_)) => (
+                "reach.relay.password_file",
+                Err(Problem::new("the relay's password is there twice")
+                    .hint("keep password or password_file")),
+            ),
+            (Some(password), None) => return password,
+            (None, Some(file)) => ("reach.relay.password_file", first_line(&file)),
+            (None, None) => (
+                "reach.relay.server",
+                Err(
+                    Problem::new("the relay wants a password, and none is there").hint(
+                        "set password under [reach.relay], or the variable PASARELA_RELAY_PASSWORD; \
+                     `pasarela relay init` prints it",
+                    ),
+                ),
+            ),
+        };
+        self.keep(&self.origin(key), result)
     }
 
     fn limits(&mut self) -> Limits {
@@ -443,6 +478,16 @@ fn filled(found: &Found) -> Result<String, Problem> {
             Ok(text)
         }
     })
+}
+
+/// The first line of a file that keeps a password.
+fn first_line(file: &Path) -> Result<String, Problem> {
+    let wrong = |what: String| Problem::new(format!("{}: {what}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    match text.lines().next() {
+        None | Some("") => Err(wrong("its first line is empty".to_owned())),
+        Some(line) => Ok(line.to_owned()),
+    }
 }
 
 fn text_or_number(found: &Found) -> Result<String, Problem> {

@@ -70,6 +70,19 @@ pub(crate) fn stun_server(text: &str) -> Result<String, Problem> {
     }
 }
 
+/// A relay of ours: `HOST[:PORT]`, `turns:HOST[:PORT]`, or with credentials as [`turn_server`].
+pub(crate) fn relay_server(text: &str) -> Result<TurnServer, Problem> {
+    let has_scheme = ["turn:", "turns:"].iter().any(|scheme| {
+        text.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    });
+    match text.parse::<std::net::Ipv6Addr>() {
+        Ok(address) => turn_server(&format!("turn:[{address}]")),
+        Err(_) if has_scheme => turn_server(text),
+        Err(_) => turn_server(&format!("turn:{text}")),
+    }
+}
+
 /// `turn:USER:PASSWORD@HOST:PORT`. The text may have a password in it: it is not repeated.
 pub(crate) fn turn_server(text: &str) -> Result<TurnServer, Problem> {
     text.parse().map_err(|error| {

@@ -2,6 +2,7 @@
 
 pub mod facts;
 pub mod options;
+pub mod read;
 pub mod unix;
 
 use std::time::SystemTime;

@@ -5,7 +5,7 @@ use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use pasarela_nat_proto::extension::{AnyPeer, LendPort, raw};
+use pasarela_nat_proto::extension::{AnyPeer, Instance, LendPort, raw};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Insufficient Capacity (RFC 8656 section 19): a relay of ours says so of a port that is lent already.
 const TAKEN: u16 = 508;
 
-/// How long a port that we had is waited for: a relay needs half a minute to notice that the old connection has gone.
+/// How long a port that we had is waited for: a relay that does not know INSTANCE needs half a minute to notice that
+/// the old connection has gone.
 const OURS: Duration = Duration::from_secs(75);
 
 /// How soon a relay is asked again: at first, at most while it may be restarting, and at most after that time.
@@ -41,6 +42,9 @@ pub(crate) struct Relayed {
     refused: Vec<Rung>,
     /// While there is none: since when, how often it was asked for, and when it is next.
     lacking: Option<Lacking>,
+    /// Tells a relay of ours that it is us again, while our old connection looks alive to it. `None` without random
+    /// numbers.
+    instance: Option<Instance>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,8 @@ impl Drop for Held {
 
 impl Relayed {
     pub(crate) fn new(servers: Vec<TurnServer>, arrivals: mpsc::Sender<Relay>) -> Self {
+        let mut instance = [0; 16];
+        let is_random = getrandom::fill(&mut instance).is_ok();
         Self {
             servers,
             arrivals,
@@ -86,6 +92,7 @@ impl Relayed {
             had: None,
             refused: Vec::new(),
             lacking: None,
+            instance: is_random.then_some(Instance(instance)),
         }
     }
 
@@ -100,7 +107,7 @@ impl Relayed {
             let waits = self.had.as_ref().is_some_and(|(how, lent, when)| {
                 *how == server.to_string() && lent.port() == port && when.elapsed() < OURS
             });
-            match open(server, port, waits).await {
+            match open(server, port, self.instance, waits).await {
                 Ok(Opened {
                     allocation,
                     mut incoming,
@@ -246,18 +253,23 @@ struct Opened {
 /// An allocation that strangers can connect to, at `port` where the relay lends it. A relay of ours says whether it lets
 /// everybody in. Other servers let in only whom we permit, unless their operator says otherwise, and say nothing of
 /// it; a connection of our own, which nobody permitted, tells. Who `waits` takes no other port while that one is taken.
-async fn open(server: &TurnServer, port: u16, waits: bool) -> Result<Opened, Reason> {
+async fn open(
+    server: &TurnServer,
+    port: u16,
+    instance: Option<Instance>,
+    waits: bool,
+) -> Result<Opened, Reason> {
     let any_peer = raw(&AnyPeer);
+    let us = || instance.as_ref().map(raw).into_iter().chain([raw(&AnyPeer)]);
     let lent = LendPort::new(&(port..=port)).map(|port| raw(&port));
-    let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain([any_peer.clone()])).await
-    {
+    let (allocation, mut incoming) = match allocate(server, lent.into_iter().chain(us())).await {
         Err(TurnError::Protocol(ProtocolError::Refused(refusal))) if waits && refusal.code == TAKEN => {
             Err(TurnError::Protocol(ProtocolError::Refused(refusal)))
         }
         // The port is somebody else's, or none that this account may have: another one will do.
         Err(TurnError::Protocol(why)) => {
             tracing::info!(%server, port, %why, "the relay does not lend this port");
-            allocate(server, [any_peer.clone()]).await
+            allocate(server, us()).await
         }
         other => other,
     }

@@ -48,12 +48,15 @@ pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) addresses: pasarela_relay::Addresses,
     pub(crate) metrics: Arc<Metrics>,
-    handle: Handle,
+    pub(crate) handle: Handle,
     task: Option<tokio::task::JoinHandle<()>>,
 }
 
 pub(crate) fn start(config: Config) -> Running {
-    let relay = Relay::bind(config).unwrap();
+    run(Relay::bind(config).unwrap())
+}
+
+pub(crate) fn run(relay: Relay) -> Running {
     let addresses = relay.local_addrs().clone();
     Running {
         address: addresses.tcp[0],

@@ -1,15 +1,19 @@
-//! The relay over real sockets on loopback, against a client by hand and coturn's.
+//! The relay over real sockets on loopback, against a client by hand, coturn's and librice's.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     reason = "test code: a panic is its report"
 )]
 
+mod behaviour;
 mod client;
 mod coturn;
 mod lending;
+mod librice;
+mod reload;
 mod requests;
 mod soak;
 mod streams;
+mod takeover;
 mod tls;
 mod unauthenticated;
