@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use pasarela_nat_proto::extension::Dialled;
 
+use crate::Reason;
 use crate::report::{Outcome, Proof, Rung};
 use crate::turn::Allocation;
 
@@ -23,78 +25,145 @@ pub enum Unanswered {
     TimedOut,
 }
 
-/// What came of dialling each endpoint.
-pub(crate) type Verdicts = BTreeMap<SocketAddr, Dialled>;
+/// How long a verdict is worth something, as relays limit how often they are asked: what was closed may have been opened
+/// meanwhile.
+const OPEN: Duration = Duration::from_secs(10);
+const CLOSED: Duration = Duration::from_secs(2);
 
-/// Has the relay dial what stands without proof at the address that it sees us at. What it does not tell is left out;
-/// it takes 6 s at most, and 3 s where a filter swallows the attempt.
-pub(crate) async fn ask(allocation: &Allocation, rungs: &[Rung]) -> Verdicts {
-    let endpoints = doubted(rungs, allocation.mapped());
-    let dial = |index: usize| {
-        let endpoint = endpoints.get(index).copied();
-        async move {
-            let endpoint = endpoint?;
-            match allocation.dial_back(endpoint.port()).await {
-                Ok(dialled) => Some((endpoint, dialled?)),
-                Err(error) => {
-                    tracing::debug!(%endpoint, %error, "the relay did not dial back");
-                    None
+/// What came of dialling each endpoint of late.
+#[derive(Debug, Default)]
+pub(crate) struct Verdicts(BTreeMap<SocketAddr, (Instant, Dialled)>);
+
+impl Verdicts {
+    /// Has the relay dial what may not be open to strangers, at the address that it sees us at, and applies what it
+    /// tells; what was dialled a moment ago is not dialled again. It takes 6 s at most, and 3 s where a filter swallows
+    /// the attempt.
+    ///
+    /// `is_known_to_relay` says of an endpoint that we have sent to the relay from it: a NAT that lets in only those
+    /// whom we have sent to lets the relay in, which proves nothing for others.
+    pub(crate) async fn judge(
+        &mut self,
+        allocation: &Allocation,
+        rungs: &mut [Rung],
+        is_known_to_relay: impl Fn(SocketAddr) -> bool,
+    ) {
+        self.0
+            .retain(|_, (when, dialled)| when.elapsed() < fresh(*dialled));
+        let mut unknown = doubted(rungs, allocation.mapped());
+        unknown.retain(|endpoint| !self.0.contains_key(endpoint));
+        unknown.truncate(MAX_DIALS);
+        let dial = |index: usize| {
+            let endpoint = unknown.get(index).copied();
+            async move {
+                let endpoint = endpoint?;
+                Some((endpoint, dial(allocation, endpoint).await?))
+            }
+        };
+        let (first, second, third) = tokio::join!(dial(0), dial(1), dial(2));
+        let now = Instant::now();
+        let told = [first, second, third].into_iter().flatten();
+        self.0
+            .extend(told.map(|(endpoint, dialled)| (endpoint, (now, dialled))));
+        self.apply(rungs, is_known_to_relay);
+    }
+
+    /// How nobody gets in any more where somebody could; asked twice before that is told.
+    pub(crate) async fn lost(&mut self, allocation: &Allocation, endpoint: SocketAddr) -> Option<Unanswered> {
+        self.0.remove(&endpoint);
+        if endpoint.ip().to_canonical() != allocation.mapped().ip().to_canonical() {
+            return None;
+        }
+        dial(allocation, endpoint).await.and_then(unanswered)?;
+        dial(allocation, endpoint).await.and_then(unanswered)
+    }
+
+    fn apply(&self, rungs: &mut [Rung], is_known_to_relay: impl Fn(SocketAddr) -> bool) {
+        for rung in rungs {
+            let Some(endpoint) = doubtful(&rung.outcome) else {
+                continue;
+            };
+            let Some((_, dialled)) = self.0.get(&endpoint) else {
+                continue;
+            };
+            match (*dialled, unanswered(*dialled)) {
+                (Dialled::Connected, _) if !is_known_to_relay(endpoint) => {
+                    let proof = Proof::DialBack;
+                    rung.outcome = Outcome::Verified { endpoint, proof };
                 }
+                (_, Some(how)) => {
+                    let reason = Reason::DialledBack(endpoint, how);
+                    rung.outcome = Outcome::Refused { reason };
+                }
+                _ => {}
             }
         }
-    };
-    let (first, second, third) = tokio::join!(dial(0), dial(1), dial(2));
-    [first, second, third].into_iter().flatten().collect()
+    }
+}
+
+/// That it is closed, if this says so: no way from the relay says nothing of the way from elsewhere.
+fn unanswered(dialled: Dialled) -> Option<Unanswered> {
+    match dialled {
+        Dialled::Refused => Some(Unanswered::Refused),
+        Dialled::TimedOut => Some(Unanswered::TimedOut),
+        Dialled::Connected | Dialled::Unreachable | Dialled::NotYet => None,
+    }
+}
+
+fn fresh(dialled: Dialled) -> Duration {
+    match dialled {
+        Dialled::Connected => OPEN,
+        _ => CLOSED,
+    }
+}
+
+/// Whether the relay can connect there, at the address that it sees us at.
+pub(crate) async fn opens(allocation: &Allocation, endpoint: SocketAddr) -> bool {
+    endpoint.ip().to_canonical() == allocation.mapped().ip().to_canonical()
+        && dial(allocation, endpoint).await == Some(Dialled::Connected)
+}
+
+/// What the relay finds there; nothing where it does not tell.
+async fn dial(allocation: &Allocation, endpoint: SocketAddr) -> Option<Dialled> {
+    allocation
+        .dial_back(endpoint.port())
+        .await
+        .unwrap_or_else(|error| {
+            tracing::debug!(%endpoint, %error, "the relay did not dial back");
+            None
+        })
+}
+
+/// What stands without anybody having come: unproven, or by the word of those who need not know of a firewall.
+fn doubtful(outcome: &Outcome) -> Option<SocketAddr> {
+    match outcome {
+        Outcome::Unproven { endpoint, .. }
+        | Outcome::Verified {
+            endpoint,
+            proof: Proof::Router | Proof::RouterAndStun | Proof::OwnAddressSeen,
+        } => Some(*endpoint),
+        _ => None,
+    }
 }
 
 /// What can be dialled and should be, in the ladder's order: the relay connects to `seen`'s address alone.
 fn doubted(rungs: &[Rung], seen: SocketAddr) -> Vec<SocketAddr> {
     let mut endpoints = Vec::new();
     for rung in rungs {
-        if let Outcome::Unproven { endpoint, .. } = rung.outcome
+        if let Some(endpoint) = doubtful(&rung.outcome)
             && endpoint.ip().to_canonical() == seen.ip().to_canonical()
             && !endpoints.contains(&endpoint)
         {
             endpoints.push(endpoint);
         }
     }
-    endpoints.truncate(MAX_DIALS);
     endpoints
-}
-
-/// Applies the verdicts. `is_known_to_relay` says of an endpoint that we have sent to the relay from it: a NAT that lets
-/// in only those whom we have sent to lets the relay in, which proves nothing for others.
-pub(crate) fn judge(rungs: &mut [Rung], verdicts: &Verdicts, is_known_to_relay: impl Fn(SocketAddr) -> bool) {
-    for rung in rungs {
-        let Outcome::Unproven { endpoint, .. } = rung.outcome else {
-            continue;
-        };
-        let Some(dialled) = verdicts.get(&endpoint) else {
-            continue;
-        };
-        let refused = |how| Outcome::Refused {
-            reason: crate::Reason::DialledBack(endpoint, how),
-        };
-        rung.outcome = match dialled {
-            Dialled::Connected if !is_known_to_relay(endpoint) => Outcome::Verified {
-                endpoint,
-                proof: Proof::DialBack,
-            },
-            Dialled::Refused => refused(Unanswered::Refused),
-            Dialled::TimedOut => refused(Unanswered::TimedOut),
-            // No way from there says nothing of the way from elsewhere.
-            Dialled::Connected | Dialled::Unreachable | Dialled::NotYet => continue,
-        };
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::Via;
     use crate::report::Doubt;
-    use crate::{Reason, Via};
 
     const ENDPOINT: &str = "203.0.113.7:2121";
 
@@ -114,11 +183,14 @@ mod tests {
         }
     }
 
+    fn told(dialled: Dialled) -> Verdicts {
+        Verdicts(BTreeMap::from([(at(ENDPOINT), (Instant::now(), dialled))]))
+    }
+
     /// What becomes of an unproven rung.
     fn judged(dialled: Dialled, is_known_to_relay: bool) -> Outcome {
         let mut rungs = [unproven(Via::Punched, ENDPOINT)];
-        let verdicts = Verdicts::from([(at(ENDPOINT), dialled)]);
-        judge(&mut rungs, &verdicts, |_| is_known_to_relay);
+        told(dialled).apply(&mut rungs, |_| is_known_to_relay);
         rungs[0].outcome.clone()
     }
 
@@ -173,8 +245,7 @@ mod tests {
             unproven(Via::Mapped, "203.0.113.7:50000"),
             unproven(Via::Punched, ENDPOINT),
         ];
-        let verdicts = Verdicts::from([(at(ENDPOINT), Dialled::TimedOut)]);
-        judge(&mut rungs, &verdicts, |_| false);
+        told(Dialled::TimedOut).apply(&mut rungs, |_| false);
         assert!(rungs[0].outcome.has_proof(Proof::OwnDial));
         assert!(matches!(rungs[1].outcome, Outcome::Unproven { .. }));
         assert!(matches!(
@@ -187,7 +258,7 @@ mod tests {
 
     #[test]
     fn each_doubted_endpoint_at_the_address_that_the_relay_sees_is_dialled_once() {
-        let mut rungs = vec![
+        let rungs = [
             unproven(Via::Direct, "[2001:db8::1]:2121"),
             unproven(Via::Fixed, "198.51.100.9:2121"),
             unproven(Via::Mapped, ENDPOINT),
@@ -197,7 +268,25 @@ mod tests {
         assert_eq!(doubted(&rungs, seen), [at(ENDPOINT)]);
         let written_as_ipv6 = at("[::ffff:203.0.113.7]:60000");
         assert_eq!(doubted(&rungs, written_as_ipv6), [at(ENDPOINT)]);
-        rungs.extend((1..10).map(|port| unproven(Via::Mapped, &format!("203.0.113.7:{port}"))));
-        assert_eq!(doubted(&rungs, seen).len(), MAX_DIALS);
+    }
+
+    #[test]
+    fn the_routers_word_is_not_enough_where_nobody_outside_gets_in() {
+        for proof in [Proof::Router, Proof::RouterAndStun, Proof::OwnAddressSeen] {
+            let word = Rung {
+                outcome: Outcome::Verified {
+                    endpoint: at(ENDPOINT),
+                    proof,
+                },
+                ..unproven(Via::Mapped, ENDPOINT)
+            };
+            let mut rungs = [word.clone(), word];
+            told(Dialled::Unreachable).apply(&mut rungs[..1], |_| false);
+            assert!(rungs[0].outcome.has_proof(proof));
+            told(Dialled::Connected).apply(&mut rungs[..1], |_| false);
+            assert!(rungs[0].outcome.has_proof(Proof::DialBack));
+            told(Dialled::TimedOut).apply(&mut rungs[1..], |_| false);
+            assert_eq!(rungs[1].outcome.endpoint(), None);
+        }
     }
 }

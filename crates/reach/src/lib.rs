@@ -55,6 +55,8 @@ struct Published {
     came: Arc<Mutex<HashMap<u16, watch::Sender<bool>>>>,
     /// Relays that were asked to dial back: what comes from there may be that.
     relays: Arc<Mutex<HashSet<IpAddr>>>,
+    /// How often such a relay has come to a port, told to those who keep it.
+    dialled: Arc<Mutex<HashMap<u16, watch::Sender<u64>>>>,
     /// Counts what changed.
     changes: Arc<watch::Sender<u64>>,
     /// What routers were asked for.
@@ -86,6 +88,7 @@ impl Reach {
             view: Arc::new(watch::Sender::new(NetView::default())),
             came: Arc::default(),
             relays: Arc::default(),
+            dialled: Arc::default(),
             changes: Arc::new(watch::Sender::new(0)),
             record: Arc::new(Record::new(plan.journal.clone())),
         };
@@ -159,10 +162,23 @@ impl Reach {
         let public = |ip: IpAddr| survey::Class::of(ip).is_public();
         if public(peer)
             && !public(control.ip())
-            && !lock(&self.published.relays).contains(&peer)
+            && !self.dials_back(peer)
             && let Some(came) = lock(&self.published.came).get(&control.port())
         {
             came.send_if_modified(|came| !std::mem::replace(came, true));
+        }
+    }
+
+    /// Whether a relay that was asked to dial back connects from this address: no session comes of that.
+    #[must_use]
+    pub fn dials_back(&self, peer: IpAddr) -> bool {
+        lock(&self.published.relays).contains(&peer.to_canonical())
+    }
+
+    /// Such a relay has come to the listening port `port`.
+    pub fn relay_came(&self, port: u16) {
+        if let Some(dialled) = lock(&self.published.dialled).get(&port) {
+            dialled.send_modify(|times| *times += 1);
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use crate::dial_back::Verdicts;
 use crate::report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Rung};
 use crate::strategy::fixed::Fixed;
 use crate::strategy::mapped::Mapped;
@@ -15,18 +16,30 @@ use crate::strategy::punched::Punched;
 use crate::strategy::relayed::{Relay, Relayed};
 use crate::stun::{Behaviour, Dependence};
 use crate::survey::{self, Class, Links};
+use crate::turn::Allocation;
 use crate::{Reach, Reason, Via, dial_back, lock, prove, situation};
 
 /// How often a STUN server is asked again over the open line. It keeps the NAT's mapping (RFC 5382 asks for two hours,
 /// devices with less than a minute exist), and tells of a new address within this time.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often mappings are asserted again: routers lose them when they restart, and say nothing.
+/// How often mappings are asserted again: routers lose them when they restart, and say nothing. What takes one datagram
+/// (PCP, NAT-PMP) more often than what takes a dialogue.
 const ASSERT: Duration = Duration::from_secs(60);
+const ASSERT_BY_DATAGRAM: Duration = Duration::from_secs(15);
+
+/// How often a relay of ours has to prove again what it has proved.
+const CHECK: Duration = Duration::from_secs(15);
 
 /// How soon the ladder is climbed again where something that was wanted is missing: at first, and at most.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 const TRY_AGAIN_MOST: Duration = Duration::from_secs(60);
+
+/// How soon it is climbed again where a relay's address is all that there has been: a router may have learned something.
+const TRY_BETTER: Duration = Duration::from_secs(300);
+
+/// How long a connection that the relay has made may take to be told of here.
+const ARRIVAL: Duration = Duration::from_secs(2);
 
 /// How long giving back may take.
 const GIVE_BACK: Duration = Duration::from_secs(3);
@@ -74,6 +87,9 @@ impl Publication {
         let came_here = came.subscribe();
         lock(&reach.published.ports).insert(port, report.clone());
         lock(&reach.published.came).insert(port, came);
+        let dialled = watch::Sender::new(0);
+        let dialled_here = dialled.subscribe();
+        lock(&reach.published.dialled).insert(port, dialled);
         let plan = reach.plan();
         let allowed = |via: Via| plan.rungs.contains(&via);
         let keeper = Keeper {
@@ -90,7 +106,10 @@ impl Publication {
             reach: reach.clone(),
             listening,
             report: report_sender,
+            verdicts: Verdicts::default(),
             came: came_here,
+            dialled: dialled_here,
+            had_better: false,
             told: None,
         };
         let keeper = tokio::spawn(keeper.keep(stop.subscribe()));
@@ -133,7 +152,12 @@ struct Keeper {
     punched: Punched,
     relayed: Relayed,
     report: watch::Sender<Report>,
+    verdicts: Verdicts,
     came: watch::Receiver<bool>,
+    /// How often a relay has come that was asked to.
+    dialled: watch::Receiver<u64>,
+    /// In this network there was once a way without a relay.
+    had_better: bool,
     /// What was logged last.
     told: Option<(Via, SocketAddr, bool)>,
 }
@@ -146,15 +170,18 @@ impl Keeper {
             let links = read().await;
             // Not cut off by a stop: what a router is being asked for has to be known to be given back.
             self.climb(&links).await;
-            if self.is_wanting() {
+            let again = if self.is_wanting() {
+                let now = delay;
                 delay = (delay * 2).min(TRY_AGAIN_MOST);
+                Some(now)
             } else {
                 delay = TRY_AGAIN;
-            }
+                self.is_relayed().then_some(TRY_BETTER)
+            };
             let over = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => true,
                 () = changes.next() => false,
-                () = self.rest(links.clone(), delay) => false,
+                () = self.rest(links.clone(), again) => false,
             };
             if over {
                 break;
@@ -165,38 +192,71 @@ impl Keeper {
         let port = self.listening.address.port();
         lock(&self.reach.published.ports).remove(&port);
         lock(&self.reach.published.came).remove(&port);
+        lock(&self.reach.published.dialled).remove(&port);
     }
 
     /// Whether something was asked for in vain that may come with time.
     fn is_wanting(&self) -> bool {
-        self.relayed.is_wanting() || self.punched.misses_any() || self.report.borrow().best().is_none()
+        self.punched.misses_any()
+            || self.report.borrow().best().is_none()
+            || (self.had_better && self.is_relayed())
+    }
+
+    /// Whether nothing better than a relay's address stands.
+    fn is_relayed(&self) -> bool {
+        self.report
+            .borrow()
+            .best()
+            .is_some_and(|best| best.via == Via::Relayed)
     }
 
     /// Keeps what was found; returns when it is time to climb again.
-    async fn rest(&mut self, links: Links, delay: Duration) {
-        let mut ask = interval(ASK_AGAIN);
-        let mut assert = interval(ASSERT);
-        for ticks in [&mut ask, &mut assert] {
+    async fn rest(&mut self, links: Links, again: Option<Duration>) {
+        let every = |period| {
+            let mut ticks = interval(period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks.reset();
-        }
-        let again = Instant::now() + delay;
-        let is_wanting = self.is_wanting();
+            ticks
+        };
+        let (mut ask, mut check) = (every(ASK_AGAIN), every(CHECK));
+        let (mut assert, mut assert_by_datagram) = (every(ASSERT), every(ASSERT_BY_DATAGRAM));
+        let now = Instant::now();
+        let due = again.map(|again| now + again);
         loop {
+            let relay_due = self.relayed.due();
             tokio::select! {
-                () = sleep_until(again), if is_wanting => return,
+                () = sleep_until(due.unwrap_or(now)), if due.is_some() => return,
                 _ = ask.tick() => {
                     if !self.punched.stands().await || read().await != links {
                         return;
                     }
                 }
                 _ = assert.tick() => {
-                    if !self.mapped.renew().await {
+                    if !self.mapped.renew(true).await {
+                        return;
+                    }
+                }
+                _ = assert_by_datagram.tick() => {
+                    if !self.mapped.renew(false).await {
+                        return;
+                    }
+                }
+                _ = check.tick() => {
+                    if !self.holds_up().await {
                         return;
                     }
                 }
                 behaviour = self.punched.behaviour() => self.learn(behaviour),
                 () = self.relayed.lost() => return,
+                () = sleep_until(relay_due.unwrap_or(now)), if relay_due.is_some() => {
+                    let port = self.listening.address.port();
+                    let plan = self.reach.plan.clone();
+                    let outside = Fixed::new(plan.public.clone(), plan.forwards.clone()).outside(port);
+                    self.relayed.ensure(outside.unwrap_or(port)).await;
+                    if !self.relayed.is_wanting() {
+                        return;
+                    }
+                }
                 Ok(()) = self.came.changed() => {
                     if *self.came.borrow() {
                         self.vouch();
@@ -225,7 +285,11 @@ impl Keeper {
             }
         };
         tokio::join!(look, ask, self.relayed.ensure(outside.unwrap_or(port)));
-        let seen = self.punched.seen_ip();
+        // Who named no STUN server has the relay's word.
+        let seen = match &stun[..] {
+            [] => self.relayed.seen_ip(),
+            _ => self.punched.seen_ip(),
+        };
         let view = NetView {
             source_v4: links.source_v4,
             source_v6: links.source_v6,
@@ -255,9 +319,13 @@ impl Keeper {
             self.punched.begin_behaviour();
         }
         self.have_dialled(&mut rungs).await;
+        if may(Via::Fixed) {
+            self.look_for_forward(&mut rungs, &view).await;
+        }
         if !self.report.borrow().view.is_same_network(&view) {
             // Whoever came before has come by another way.
             self.reach.published.forget_peers(port);
+            self.had_better = false;
         }
         let situation = situation::tell(&view, &rungs);
         self.reach.published.view.send_replace(view.clone());
@@ -269,6 +337,8 @@ impl Keeper {
             view,
             settled: !self.punched.is_asking(),
         });
+        let best = self.report.borrow().best().map(|best| best.via);
+        self.had_better |= best.is_some_and(|via| via != Via::Relayed);
         if *self.came.borrow() {
             self.vouch();
         }
@@ -276,16 +346,90 @@ impl Keeper {
     }
 
     /// Has a relay of ours try from outside what cannot be proved from here.
-    async fn have_dialled(&self, rungs: &mut [Rung]) {
+    async fn have_dialled(&mut self, rungs: &mut [Rung]) {
         let Some(allocation) = self.relayed.ours() else {
             return;
         };
-        let hosts = [allocation.server(), allocation.relayed()].map(|relay| relay.ip().to_canonical());
+        let hosts = relay_hosts(allocation);
         lock(&self.reach.published.relays).extend(hosts);
-        let verdicts = dial_back::ask(allocation, rungs).await;
-        dial_back::judge(rungs, &verdicts, |endpoint| {
-            self.punched.has_opened(endpoint, &hosts)
+        let punched = &self.punched;
+        let is_known_to_relay = |endpoint| punched.has_opened(endpoint, &hosts);
+        self.verdicts.judge(allocation, rungs, is_known_to_relay).await;
+    }
+
+    /// Where nothing else leads here, and the relay gets in at our own number of the address that the Internet sees, and
+    /// arrives here: somebody has made a forward and told nobody.
+    async fn look_for_forward(&self, rungs: &mut [Rung], view: &NetView) {
+        let (Some(seen), Some(allocation)) = (view.seen_v4, self.relayed.ours()) else {
+            return;
+        };
+        let endpoint = SocketAddr::new(seen, self.listening.address.port());
+        let is_answered = rungs.iter().any(|rung| {
+            let is_there = rung.outcome.is_verified() && rung.via != Via::Relayed;
+            let is_closed = matches!(
+                rung.outcome,
+                Outcome::Refused { reason: Reason::DialledBack(at, _) } if at == endpoint
+            );
+            is_there || is_closed || rung.outcome.endpoint() == Some(endpoint)
         });
+        let is_behind_nat = view
+            .source_v4
+            .is_some_and(|own| !Class::of(own.into()).is_public());
+        let no_word = |rung: &&mut Rung| {
+            rung.via == Via::Fixed
+                && matches!(&rung.outcome, Outcome::Skipped { reason } if *reason == Reason::NotConfigured)
+        };
+        let Some(fixed) = rungs.iter_mut().find(no_word) else {
+            return;
+        };
+        if is_answered || !is_behind_nat || self.punched.has_opened(endpoint, &relay_hosts(allocation)) {
+            return;
+        }
+        let start = Instant::now();
+        let mut dialled = self.dialled.clone();
+        let before = *dialled.borrow();
+        // That somebody listens there is not enough: the address may be a carrier's, and the port another customer's.
+        if dial_back::opens(allocation, endpoint).await
+            && let Ok(Ok(_)) = timeout(ARRIVAL, dialled.wait_for(|times| *times != before)).await
+        {
+            *fixed = Rung {
+                via: Via::Fixed,
+                how: "a forward that the relay has found".to_owned(),
+                outcome: Outcome::Verified {
+                    endpoint,
+                    proof: Proof::DialBack,
+                },
+                took: start.elapsed(),
+            };
+        }
+    }
+
+    /// Whether a relay of ours still gets in where it has got in before.
+    async fn holds_up(&mut self) -> bool {
+        let proved = self
+            .report
+            .borrow()
+            .best()
+            .filter(|best| best.outcome.has_proof(Proof::DialBack))
+            .and_then(|best| best.outcome.endpoint());
+        let (Some(endpoint), Some(allocation)) = (proved, self.relayed.ours()) else {
+            return true;
+        };
+        let Some(how) = self.verdicts.lost(allocation, endpoint).await else {
+            return true;
+        };
+        // Told at once: asking everybody again takes seconds.
+        self.report.send_modify(|report| {
+            for rung in &mut report.rungs {
+                if rung.outcome.endpoint() == Some(endpoint) && rung.outcome.has_proof(Proof::DialBack) {
+                    rung.outcome = Outcome::Refused {
+                        reason: Reason::DialledBack(endpoint, how),
+                    };
+                }
+            }
+        });
+        self.tell();
+        false
     }
 
     /// The private routers on the way to a STUN server.
@@ -448,6 +592,11 @@ impl Keeper {
         self.told = best;
         self.reach.published.changes.send_modify(|count| *count += 1);
     }
+}
+
+/// Where a relay's own connections come from.
+fn relay_hosts(allocation: &Allocation) -> [IpAddr; 2] {
+    [allocation.server(), allocation.relayed()].map(|relay| relay.ip().to_canonical())
 }
 
 fn switched_off(via: Via) -> Rung {

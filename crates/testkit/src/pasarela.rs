@@ -266,6 +266,23 @@ impl Pasarela {
             .wait_until(patience, |lines| lines.iter().find_map(|line| find(line)))
     }
 
+    /// The same of what it logs after its first `lines` lines, [`Self::lines_logged`] of a moment before.
+    pub fn wait_for_later_log<T>(
+        &self,
+        lines: usize,
+        patience: Duration,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        self.log
+            .wait_until(patience, |all| all.iter().skip(lines).find_map(|line| find(line)))
+    }
+
+    /// How many lines it has logged so far.
+    #[must_use]
+    pub fn lines_logged(&self) -> usize {
+        self.log.state.lock().unwrap().lines.len()
+    }
+
     /// Asks it to drain and end (SIGTERM) and waits for that. `None`: it did not end in time and was killed.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pasarela_testkit::lab::{Lab, Role};
@@ -97,6 +97,65 @@ impl Client {
     }
 }
 
+/// What a transfer is that is not to come to its end.
+#[derive(Debug, Clone, Copy)]
+pub enum Slow {
+    /// It takes a file.
+    Fetches,
+    /// It gives a file.
+    Sends,
+}
+
+impl Client {
+    /// Begins to fetch the server's file `name`, or to send `from` under it, slowly where the client knows how, and does
+    /// not wait for the end.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn begin(&self, lab: &Lab, there: SocketAddr, what: Slow, name: &str, from: &Path) -> Child {
+        let mut names = [(String::new(), String::new())];
+        match what {
+            Slow::Fetches => name.clone_into(&mut names[0].0),
+            Slow::Sends => name.clone_into(&mut names[0].1),
+        }
+        let home = from.parent().unwrap();
+        let errand = Errand {
+            lab,
+            there,
+            folder: "",
+            names: &names,
+            home,
+            tls: self.tls,
+        };
+        let mut command = match self.program {
+            Program::Curl(words) => {
+                let mut curl = errand.curl_for(words, name);
+                match what {
+                    // What its socket holds it takes at this rate before it sees the end.
+                    Slow::Fetches => curl.args(["--limit-rate", "4M", "-o", "/dev/null"]),
+                    Slow::Sends => curl.args(["--limit-rate", "200k", "-T"]).arg(from),
+                };
+                curl
+            }
+            Program::Lftp => {
+                let script = format!(
+                    "set net:limit-rate 200000\n{}{}",
+                    errand.lftp_begins(),
+                    match what {
+                        // lftp 4.9 keeps to the rate in uploads alone.
+                        Slow::Fetches => format!("get {name}\n"),
+                        Slow::Sends => format!("put \"{}\" -o {name}\n", from.display()),
+                    }
+                );
+                errand.lftp_with(&script)
+            }
+        };
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
+    }
+}
+
 /// What one visit is to do.
 struct Errand<'a> {
     lab: &'a Lab,
@@ -112,17 +171,7 @@ impl Errand<'_> {
     /// A run for each file: curl 7.88 sleeps a second before most data connections of a session but the first one, when
     /// they are up at once. Gives the listing.
     fn curl(&self, words: &[&str]) -> Result<String, String> {
-        let curl = |name: &str| {
-            let mut curl = self.program("curl");
-            curl.args(["-q", "-sS", "-g", "--connect-timeout", "15"]);
-            curl.args(["-u", &format!("{USER}:{PASSWORD}")]);
-            if self.tls {
-                curl.args(["--ssl-reqd", "-k"]);
-            }
-            curl.args(words)
-                .arg(format!("ftp://{}/{}/{name}", self.there, self.folder));
-            curl
-        };
+        let curl = |name: &str| self.curl_for(words, name);
         let listed = ran("list", &mut curl(""))?;
         for (fetch, send) in self.names {
             let (from, into) = (
@@ -135,17 +184,22 @@ impl Errand<'_> {
         Ok(String::from_utf8_lossy(&listed.stdout).into_owned())
     }
 
+    fn curl_for(&self, words: &[&str], name: &str) -> Command {
+        let mut curl = self.program("curl");
+        curl.args(["-q", "-sS", "-g", "--connect-timeout", "15"]);
+        curl.args(["-u", &format!("{USER}:{PASSWORD}")]);
+        if self.tls {
+            curl.args(["--ssl-reqd", "-k"]);
+        }
+        curl.args(words)
+            .arg(format!("ftp://{}/{}/{name}", self.there, self.folder));
+        curl
+    }
+
     /// One session. Gives the listing.
     fn lftp(&self) -> Result<String, String> {
-        let mut script = format!(
-            "set cmd:fail-exit yes\nset net:max-retries 1\nset net:persist-retries 0\nset net:timeout 15\n\
-             set ssl:verify-certificate no\nset ftp:ssl-allow {tls}\nset ftp:ssl-force {tls}\n\
-             set ftp:ssl-protect-data yes\nset ftp:passive-mode yes\nopen -u {USER},{PASSWORD} ftp://{there}\n\
-             cd {folder}\nls\n",
-            tls = self.tls,
-            there = self.there,
-            folder = self.folder,
-        );
+        let mut script = self.lftp_begins();
+        let _ = writeln!(script, "cd {}\nls", self.folder);
         for (fetch, send) in self.names {
             let (from, into) = (
                 self.home.join("sent").join(send),
@@ -158,11 +212,28 @@ impl Errand<'_> {
                 into.display()
             );
         }
+        let ended = ran("session", &mut self.lftp_with(&script))?;
+        Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+    }
+
+    /// The lines of a script that open a session.
+    fn lftp_begins(&self) -> String {
+        format!(
+            "set cmd:fail-exit yes\nset net:max-retries 1\nset net:persist-retries 0\nset net:timeout 15\n\
+             set net:reconnect-interval-base 1\n\
+             set ssl:verify-certificate no\nset ftp:ssl-allow {tls}\nset ftp:ssl-force {tls}\n\
+             set ftp:ssl-protect-data yes\nset ftp:passive-mode yes\nopen -u {USER},{PASSWORD} ftp://{there}\n",
+            tls = self.tls,
+            there = self.there,
+        )
+    }
+
+    fn lftp_with(&self, script: &str) -> Command {
         let file = self.home.join("script");
         fs::write(&file, script).unwrap();
         let mut lftp = self.program("lftp");
-        let ended = ran("session", lftp.arg("--norc").arg("-f").arg(&file))?;
-        Ok(String::from_utf8_lossy(&ended.stdout).into_owned())
+        lftp.arg("--norc").arg("-f").arg(&file);
+        lftp
     }
 
     /// A program on the client's side with nothing of ours in its environment.

@@ -5,20 +5,19 @@ use std::time::Duration;
 use pasarela_testkit::lab::{Lab, Topology};
 
 use crate::clients::CLIENTS;
-use crate::site::{Help, Site, way};
+use crate::site::{Help, RELAYED, Site, way};
 
 /// Sizes of the files that each client sends and fetches.
 pub const SIZES: &[usize] = &[0, 1, 1 << 20];
-
-/// The word for the relay in the server's log.
-const RELAYED: &str = "relayed";
 
 /// One topology's results.
 #[derive(Debug)]
 pub struct Row {
     /// Which one.
     pub topology: &'static Topology,
-    /// The rung that the server says it uses; else the best that there is.
+    /// Whether somebody helped.
+    pub help: Help,
+    /// The rung that clients come by, as the server says; else the best that there is.
     pub via: String,
     /// How long the server took until it knew.
     pub verified: Option<Duration>,
@@ -44,6 +43,7 @@ impl Row {
         let way = way(topology);
         let without = |obstacle| Self {
             topology,
+            help,
             via: way.word().to_owned(),
             verified: None,
             carried: None,
@@ -65,6 +65,7 @@ impl Row {
             .collect();
         Self {
             topology,
+            help,
             carried: site.carried(),
             via: site.via,
             verified: site.verified,
@@ -93,8 +94,10 @@ impl Row {
                     })
                     .collect();
                 let expected = way(self.topology).word();
-                // What nobody can prove loses against a relay, which proves itself.
-                let may_be_relayed = self.carried.is_some() && self.via == RELAYED;
+                // The relay carries what nothing else can; told of it alone, the server knows of no forward either.
+                let may_be_relayed = self.carried.is_some()
+                    && self.via == RELAYED
+                    && (self.help == Help::RelayAlone || way(self.topology).obstacle().is_some());
                 if self.via != expected && !may_be_relayed {
                     failures.push(format!("{name}: by way of {}, not {expected}", self.via));
                 }

@@ -35,8 +35,7 @@ impl LabRelay {
     #[must_use]
     pub fn start(lab: &Lab) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let addresses = lab.addresses();
-        let internet = addresses.stun.ip();
+        let internet = lab.addresses().relay;
         let text = format!(
             "listen = \"{PORT}\"\npublic_address = \"{internet}\"\nrelay_address = \"{internet}\"\nmetrics = \"{}\"\n\
              [[account]]\nname = \"{}\"\npassword = \"{}\"\nports = [\"21\", \"990\"]\nany_peer = true\ndial_back = true\n",

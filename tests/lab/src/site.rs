@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long it may take until it has repaired what an event broke.
 const REPAIR: Duration = Duration::from_secs(120);
 
+/// The word for the relay's rung.
+pub const RELAYED: &str = "relayed";
+
 /// Whether somebody outside helps.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Help {
@@ -133,6 +136,7 @@ pub struct Site {
 
 impl Site {
     /// Starts the server with what an operator of this topology would say, and waits until it knows how it is reached.
+    /// Where this topology's client has no use for that, it is the relay's address that stands beside it.
     ///
     /// # Errors
     /// When it does not say so in time.
@@ -159,14 +163,46 @@ impl Site {
             .wait_for_log(PATIENCE, reachable)
             .ok_or_else(|| format!("not reachable in {PATIENCE:?}; it said:\n{}", server.log()))?;
         let verified = Some(start.elapsed());
-        Ok(Self {
+        let mut site = Self {
             server,
             relay,
             lab,
             there,
             via,
             verified,
-        })
+        };
+        if site.relay.is_some() && site.via != RELAYED && way(site.lab.topology()).obstacle().is_some() {
+            (site.there, site.via) = (site.standby()?, RELAYED.to_owned());
+        }
+        Ok(site)
+    }
+
+    /// The address that the relay lends for port 21, as the ladder of the running server shows it, whatever is better.
+    ///
+    /// # Errors
+    /// What the ladder shows instead, when it does not show one in time.
+    pub fn standby(&self) -> Result<SocketAddr, String> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let told = self.told();
+            if let Some(there) = told.as_ref().and_then(lent) {
+                return Ok(there);
+            }
+            if Instant::now() > end {
+                return Err(format!("no address of a relay stands: {told:?}"));
+            }
+            std::thread::sleep(Duration::from_millis(100)); // a file cannot be waited for
+        }
+    }
+
+    /// What `pasarela reach --json` says of the running server; nothing before it has come to anything.
+    #[must_use]
+    pub fn told(&self) -> Option<serde_json::Value> {
+        let certificate = self.server.certificate();
+        let mut command = self.lab.command(Role::Server, pasarela_binary());
+        command.args(["reach", "--json", "--listen", "[::]:21", "--state-dir"]);
+        command.arg(certificate.parent()?).stdin(Stdio::null());
+        serde_json::from_slice(&command.output().ok()?.stdout).ok()
     }
 
     fn setup(lab: &Lab, help: Help, relay: Option<&LabRelay>) -> Setup {
@@ -208,13 +244,24 @@ impl Site {
     /// # Errors
     /// What it said instead.
     pub fn wait_until_reachable_at(&mut self, there: SocketAddr) -> Result<(), String> {
+        self.wait_until_reachable_again(there, 0)
+    }
+
+    /// The same, said after its first `lines` lines.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn wait_until_reachable_again(&mut self, there: SocketAddr, lines: usize) -> Result<(), String> {
         let found = |line: &str| reachable(line).filter(|(address, _)| *address == there);
-        let (there, via) = self.server.wait_for_log(REPAIR, found).ok_or_else(|| {
-            format!(
-                "not reachable at {there} in {REPAIR:?}; it said:\n{}",
-                self.server.log()
-            )
-        })?;
+        let (there, via) = self
+            .server
+            .wait_for_later_log(lines, REPAIR, found)
+            .ok_or_else(|| {
+                format!(
+                    "not reachable at {there} in {REPAIR:?}; it said:\n{}",
+                    self.server.log()
+                )
+            })?;
         (self.there, self.via) = (there, via);
         Ok(())
     }
@@ -284,6 +331,15 @@ fn stun_servers(lab: &Lab) -> Vec<SocketAddr> {
         servers.push(SocketAddr::new(addresses.stun_other.ip(), addresses.stun.port()));
     }
     servers
+}
+
+/// The address that a relay lends for port 21, in what `pasarela reach --json` says.
+fn lent(told: &serde_json::Value) -> Option<SocketAddr> {
+    let mut ports = told["ports"].as_array()?.iter();
+    let port = ports.find(|port| port["port"] == 21)?;
+    let mut rungs = port["rungs"].as_array()?.iter();
+    let rung = rungs.find(|rung| rung["via"] == RELAYED && rung["verdict"] == "verified")?;
+    rung["endpoint"].as_str()?.parse().ok()
 }
 
 fn is_zombie(pid: Pid) -> bool {

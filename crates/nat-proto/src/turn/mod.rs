@@ -35,6 +35,8 @@ const MAX_CONNECTS: usize = 64;
 const MAX_DIAL_BACKS: usize = 8;
 /// How long the answer to a dial-back may take: the server tries for 3 s.
 const DIAL_BACK: Duration = Duration::from_secs(6);
+/// How long a server may take to say that it is there; whatever is on the way holds up its answer.
+const PRESENCE: Duration = Duration::from_secs(10);
 /// A server that grants less is asked again no faster than that.
 const LEAST_RENEWAL: Duration = Duration::from_secs(5);
 /// Bytes of extra attributes in an Allocate; with all others they stay below a message's bound.
@@ -281,6 +283,15 @@ impl Client {
         Ok(())
     }
 
+    /// Asks the server for a sign of life, which also keeps NATs on the way from forgetting the connection. Without one
+    /// the allocation fails after 10 s. Where an answer is due anyway nothing is asked.
+    pub fn ask_presence(&mut self, now: Instant) {
+        let is_due = |exchange: &Exchange<Request>| !matches!(exchange.request, Request::DialBack(_));
+        if self.with_allocation().is_ok() && !self.exchanges.iter().any(is_due) {
+            self.ask(now, Request::Presence);
+        }
+    }
+
     /// Begins to fetch a connection: the dialogue on a second connection to the same server.
     #[must_use]
     pub fn bind(&self, now: Instant, connection_id: u32, ids: Box<dyn TransactionIds>) -> Bind {
@@ -457,6 +468,8 @@ impl Client {
             Reply::Again => {
                 self.begin(now, exchange.request, exchange.challenges + 1);
             }
+            // Whoever answers is there.
+            _ if matches!(exchange.request, Request::Presence) => {}
             // coturn does not sign its answer to a Binding. It says nothing that would have to be believed.
             Reply::No(Error::BadIntegrity)
                 if matches!(exchange.request, Request::DialBack(_))
@@ -523,6 +536,7 @@ impl Client {
             } else {
                 Event::DialledBack { port, dialled: None }
             }),
+            Request::Presence => {}
         }
     }
 
@@ -540,6 +554,7 @@ impl Client {
             }
             Request::Connect(peer) => self.events.push_back(Event::NotConnected(peer, error)),
             Request::DialBack(port) => self.events.push_back(Event::NotDialledBack(port, error)),
+            Request::Presence => {}
         }
     }
 
@@ -562,6 +577,7 @@ impl Client {
         let id = self.ids.next_id();
         let patience = match request {
             Request::DialBack(_) => DIAL_BACK,
+            Request::Presence => PRESENCE,
             _ => self.patience,
         };
         let written = request.write(id, self.lifetime, &self.extra, &self.authentication);

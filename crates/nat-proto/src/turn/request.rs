@@ -35,6 +35,8 @@ pub(super) enum Request {
     Connect(SocketAddr),
     /// Ours, not TURN's: [`DialBack`].
     DialBack(u16),
+    /// Whether somebody is there: a Binding, to which any answer will do.
+    Presence,
 }
 
 /// What is asked: its method on the wire.
@@ -53,7 +55,7 @@ impl Asks for Request {
             Self::Refresh { .. } => REFRESH,
             Self::Permit { .. } => CREATE_PERMISSION,
             Self::Connect(_) => CONNECT,
-            Self::DialBack(_) => BINDING,
+            Self::DialBack(_) | Self::Presence => BINDING,
         }
     }
 }
@@ -103,6 +105,7 @@ impl Request {
                 port,
                 result: Dialled::NotYet,
             })?,
+            Self::Presence => {}
         }
         authentication.finish(request)
     }

@@ -285,6 +285,30 @@ fn an_allocation_that_the_server_forgot_is_told() {
 }
 
 #[test]
+fn any_answer_is_a_sign_of_life_and_none_ends_the_allocation() {
+    let (now, mut server) = (start(), Server::new());
+    let mut client = allocated(now, &server, 600);
+    client.ask_presence(now);
+    let request = sent(&mut client);
+    server.heard(&request, BINDING);
+    client.ask_presence(now);
+    assert_eq!(client.poll_transmit(), None, "asked once at a time");
+    // Challenged, it is asked again; what it says then does not matter.
+    server.nonce = "nonce-2";
+    client.handle_input(now, &server.refuse(&request, 438));
+    let request = sent(&mut client);
+    client.handle_input(now, &server.refuse(&request, 400));
+    assert_eq!(client.poll_event(), None);
+    assert_eq!(client.poll_timeout(), Some(now + Duration::from_secs(300)));
+
+    client.ask_presence(now);
+    sent(&mut client);
+    assert_eq!(client.poll_timeout(), Some(now + PRESENCE));
+    client.handle_timeout(now + PRESENCE);
+    assert_eq!(client.poll_event(), Some(Event::Failed(Error::Silent)));
+}
+
+#[test]
 fn a_permission_is_renewed_until_it_is_not_wanted() {
     let (now, server) = (start(), Server::new());
     let mut client = allocated(now, &server, 3600);

@@ -164,10 +164,14 @@ impl Mapped {
         self.held.push(Held { mapping, at, took });
     }
 
-    /// Asserts again what is held; `false` when something is lost or has another address now.
-    pub(crate) async fn renew(&mut self) -> bool {
+    /// Asserts again what is held, all of it or what takes one datagram; `false` when something is lost or has another
+    /// address now.
+    pub(crate) async fn renew(&mut self, all: bool) -> bool {
         let mut unchanged = true;
         for held in &mut self.held {
+            if !all && held.mapping.protocol() == Protocol::Upnp {
+                continue;
+            }
             let before = held.mapping.outside();
             match held.mapping.renew().await {
                 Ok(()) => unchanged &= held.mapping.outside() == before,

@@ -1,6 +1,8 @@
 //! A public address that a relay lends: TURN with TCP allocations (RFC 8656, RFC 6062).
 
-use std::net::SocketAddr;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use pasarela_nat_proto::extension::{AnyPeer, Instance, LendPort, raw};
@@ -9,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::report::{Outcome, Proof, Rung};
+use crate::survey::Class;
 use crate::turn::{Allocation, Incoming, ProtocolError, TurnError, TurnServer};
 use crate::{Reason, Via};
 
@@ -22,6 +25,12 @@ const TAKEN: u16 = 508;
 /// the old connection has gone.
 const OURS: Duration = Duration::from_secs(75);
 
+/// How soon a relay is asked again: at first, at most while it may be restarting, and at most after that time.
+const AGAIN: Duration = Duration::from_millis(250);
+const AGAIN_MOST: Duration = Duration::from_secs(3);
+const RESTARTING: Duration = Duration::from_secs(300);
+const AGAIN_LATER: Duration = Duration::from_secs(30);
+
 /// The allocation of one listening port.
 #[derive(Debug)]
 pub(crate) struct Relayed {
@@ -31,9 +40,18 @@ pub(crate) struct Relayed {
     /// Who lent what until a moment ago, and when that was.
     had: Option<(String, SocketAddr, Instant)>,
     refused: Vec<Rung>,
+    /// While there is none: since when, how often it was asked for, and when it is next.
+    lacking: Option<Lacking>,
     /// Tells a relay of ours that it is us again, while our old connection looks alive to it. `None` without random
     /// numbers.
     instance: Option<Instance>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lacking {
+    since: Instant,
+    tries: u32,
+    next: Instant,
 }
 
 /// A connection that came through a relay.
@@ -73,6 +91,7 @@ impl Relayed {
             held: None,
             had: None,
             refused: Vec::new(),
+            lacking: None,
             instance: is_random.then_some(Instance(instance)),
         }
     }
@@ -117,6 +136,7 @@ impl Relayed {
                         took: start.elapsed(),
                         pump,
                     });
+                    self.lacking = None;
                     return;
                 }
                 Err(reason) => self.refused.push(Rung {
@@ -127,6 +147,28 @@ impl Relayed {
                 }),
             }
         }
+        let now = Instant::now();
+        let (since, tries) = self
+            .lacking
+            .map_or((now, 0), |lacking| (lacking.since, lacking.tries));
+        self.lacking = Some(Lacking {
+            since,
+            tries: tries.saturating_add(1),
+            next: now + pause(tries, now.duration_since(since), chance()),
+        });
+    }
+
+    /// When to ask again for what is lacking.
+    pub(crate) fn due(&self) -> Option<tokio::time::Instant> {
+        let lacking = self.lacking.filter(|_| self.is_wanting())?;
+        Some(lacking.next.into())
+    }
+
+    /// Our own address as the relay sees it.
+    pub(crate) fn seen_ip(&self) -> Option<IpAddr> {
+        let seen = self.held.as_ref()?.allocation.mapped().ip().to_canonical();
+        // One in our own network sees nothing of the NAT.
+        Class::of(seen).is_public().then_some(seen)
     }
 
     /// Returns when the allocation is lost; never without one.
@@ -181,6 +223,23 @@ impl Relayed {
             None => self.refused.clone(),
         }
     }
+}
+
+/// How long to wait before a relay is asked again: a restart is noticed within seconds, and all who wait for it do not
+/// come at once. `chance` is from 0 to 255.
+fn pause(tries: u32, lacking: Duration, chance: u8) -> Duration {
+    let most = if lacking < RESTARTING {
+        AGAIN_MOST
+    } else {
+        AGAIN_LATER
+    };
+    let longest = AGAIN.saturating_mul(1 << tries.min(16)).min(most);
+    longest / 2 + longest / 2 * u32::from(chance) / 255
+}
+
+/// One byte that nobody can foresee.
+fn chance() -> u8 {
+    RandomState::new().hash_one(()).to_le_bytes()[0]
 }
 
 /// An allocation and what comes in over it.
@@ -242,4 +301,20 @@ async fn allocate(
     extra: impl IntoIterator<Item = (u16, Vec<u8>)>,
 ) -> Result<(Allocation, mpsc::Receiver<Incoming>), TurnError> {
     Allocation::open(server, extra.into_iter().collect(), PATIENCE).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_that_restarts_is_asked_within_seconds_and_one_that_stays_away_rarely() {
+        for tries in 0..100 {
+            assert!(pause(tries, Duration::from_secs(60), 255) <= AGAIN_MOST);
+            assert!(pause(tries, Duration::from_secs(60), 0) >= AGAIN / 2);
+        }
+        assert_eq!(pause(0, Duration::ZERO, 255), AGAIN);
+        assert_eq!(pause(100, RESTARTING, 255), AGAIN_LATER);
+        assert_eq!(pause(100, RESTARTING, 0), AGAIN_LATER / 2);
+    }
 }

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
 use super::{Incoming, Order, ProtocolError, TurnError, TurnServer, bridge};
@@ -34,9 +34,12 @@ const FETCH: Duration = Duration::from_secs(10);
 const MAX_FETCHES: usize = 64;
 /// How long giving back may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// A NAT on the way forgets an idle connection after minutes, and a server that vanished says nothing: asked by TCP
-/// itself this often.
+/// A NAT on the way forgets an idle connection after minutes, and a server that vanished says nothing: a stream is asked
+/// by TCP itself this often.
 const KEEPALIVE: Duration = Duration::from_secs(20);
+/// How often the server is asked for a sign of life: a router that restarts has forgotten the connection, and whoever
+/// waits for peers would not notice.
+const PRESENCE: Duration = Duration::from_secs(10);
 
 /// The control connection with its protocol.
 pub(super) struct Control {
@@ -187,6 +190,9 @@ impl Control {
         let mut waiting: Waiting<IpAddr, ()> = HashMap::new();
         let mut dialling: Waiting<u16, Option<Dialled>> = HashMap::new();
         let mut fetches = JoinSet::new();
+        let mut presence = interval(PRESENCE);
+        presence.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        presence.reset();
         loop {
             self.send().await?;
             while let Some(event) = self.client.poll_event() {
@@ -208,6 +214,7 @@ impl Control {
             tokio::select! {
                 heard = self.hear() => heard?,
                 Some(_) = fetches.join_next() => {}
+                _ = presence.tick() => self.client.ask_presence(Instant::now().into_std()),
                 order = orders.recv() => match order {
                     Some(Order::Permit(ip, answered)) => {
                         match self.client.permit(Instant::now().into_std(), ip) {

@@ -94,9 +94,17 @@ pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller,
     let id = service.next_connection();
     let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
     let span = info_span!("session", id, protocol, peer = %caller.peer);
+    let dials_back = caller.through.is_none() && service.settings().reach.dials_back(caller.peer.ip());
+    if dials_back
+        && let Ok(switchboard) = service.switchboard()
+        && let Ok(listening) = switchboard.local_addr(place)
+    {
+        service.settings().reach.relay_came(listening.port());
+    }
     async move {
         let began = Instant::now();
         match admitted(&service, id, place, caller, control).await {
+            Ok(()) if dials_back => debug!(elapsed = ?began.elapsed(), "a relay has dialled back"),
             Ok(()) => info!(elapsed = ?began.elapsed(), "ended"),
             Err(error) => debug!(%error, elapsed = ?began.elapsed(), "ended"),
         }

@@ -15,6 +15,8 @@ pub const TURN_ACCOUNT: &str = "lab";
 
 pub(crate) const INTERNET: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 1);
 pub(crate) const INTERNET_OTHER: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 2);
+/// Of its own: what has spoken to the STUN servers has not spoken to the relay.
+pub(crate) const INTERNET_RELAY: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 3);
 pub(crate) const SERVER_SITE: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 20);
 pub(crate) const OUTER_SITE: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 30);
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(11, 9, 0, 100);
@@ -26,6 +28,7 @@ pub(crate) const CLIENT_LAN_ROUTER: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
 pub(crate) const CLIENT_LAN_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 10);
 
 pub(crate) const INTERNET6: Ipv6Addr = Ipv6Addr::new(0x2a11, 9, 0, 0, 0, 0, 0, 1);
+pub(crate) const INTERNET_RELAY6: Ipv6Addr = Ipv6Addr::new(0x2a11, 9, 0, 0, 0, 0, 0, 3);
 pub(crate) const SERVER_SITE6: Ipv6Addr = Ipv6Addr::new(0x2a11, 9, 0, 0, 0, 0, 0, 0x20);
 pub(crate) const CLIENT6: Ipv6Addr = Ipv6Addr::new(0x2a11, 9, 0, 0, 0, 0, 0, 0x100);
 pub(crate) const LAN_ROUTER6: Ipv6Addr = Ipv6Addr::new(0x2a11, 9, 1, 0, 0, 0, 0, 1);
@@ -58,6 +61,8 @@ pub struct Addresses {
     pub stun_other: SocketAddr,
     /// TURN that lets every peer in, permission or not.
     pub turn_open: SocketAddr,
+    /// Nobody listens here: an address on the internet for a relay of ours.
+    pub relay: IpAddr,
 }
 
 impl Addresses {
@@ -100,6 +105,11 @@ impl Addresses {
             stun: SocketAddr::new(internet, 3478),
             stun_other: SocketAddr::new(INTERNET_OTHER.into(), 3479),
             turn_open: SocketAddr::new(internet, 3488),
+            relay: if public.is_ipv6() {
+                INTERNET_RELAY6.into()
+            } else {
+                INTERNET_RELAY.into()
+            },
         }
     }
 

@@ -86,6 +86,10 @@ pub enum Event {
     AddressChange,
     /// The routers start again, and have forgotten every flow and every mapping.
     RouterReboot,
+    /// The routers forget every flow and every mapping, and map nothing more.
+    MapperEnds,
+    /// The routers map on request again, after [`Self::MapperEnds`].
+    MapperStarts,
 }
 
 /// A topology that is up.
@@ -254,7 +258,12 @@ impl Lab {
     pub fn event(&mut self, event: Event) -> Result<(), LabError> {
         match event {
             Event::AddressChange => self.change_address(),
-            Event::RouterReboot => self.reboot(),
+            Event::RouterReboot => {
+                self.forget()?;
+                self.start_miniupnpds()
+            }
+            Event::MapperEnds => self.forget(),
+            Event::MapperStarts => self.start_miniupnpds(),
         }
     }
 
@@ -285,7 +294,7 @@ impl Lab {
         Ok(())
     }
 
-    fn reboot(&mut self) -> Result<(), LabError> {
+    fn forget(&mut self) -> Result<(), LabError> {
         self.miniupnpds.clear();
         for (role, router) in self
             .plan
@@ -296,7 +305,7 @@ impl Lab {
             host::load_rules(&self.namespace(*role), &router.rules())?;
             self.forget_flows(*role)?;
         }
-        self.start_miniupnpds()
+        Ok(())
     }
 
     fn forget_flows(&self, role: Role) -> Result<(), LabError> {

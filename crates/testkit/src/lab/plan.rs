@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::addresses::{
-    CLIENT, CLIENT_LAN_CLIENT, CLIENT_LAN_ROUTER, CLIENT_SITE, CLIENT6, INTERNET, INTERNET_OTHER, INTERNET6,
-    LAN_CLIENT, LAN_ROUTER, LAN_ROUTER6, LAN_SERVER, LAN_SERVER6, LAN6, OUTER_SITE, SERVER_SITE,
-    SERVER_SITE6, far_side,
+    CLIENT, CLIENT_LAN_CLIENT, CLIENT_LAN_ROUTER, CLIENT_SITE, CLIENT6, INTERNET, INTERNET_OTHER,
+    INTERNET_RELAY, INTERNET_RELAY6, INTERNET6, LAN_CLIENT, LAN_ROUTER, LAN_ROUTER6, LAN_SERVER, LAN_SERVER6,
+    LAN6, OUTER_SITE, SERVER_SITE, SERVER_SITE6, far_side,
 };
 use super::router::Router;
 use super::topology::{Ability, ClientSide, ServerSide, Topology};
@@ -67,10 +67,12 @@ impl Plan {
     pub(crate) fn of(topology: &Topology) -> Self {
         let mut plan = Self::default();
         plan.switch(Role::Internet);
-        for address in [INTERNET, INTERNET_OTHER] {
+        for address in [INTERNET, INTERNET_OTHER, INTERNET_RELAY] {
             plan.address(Role::Internet, SEGMENT, address, 24);
         }
-        plan.address(Role::Internet, SEGMENT, INTERNET6, 64);
+        for address in [INTERNET6, INTERNET_RELAY6] {
+            plan.address(Role::Internet, SEGMENT, address, 64);
+        }
         let same_lan = topology.client == ClientSide::SameLan;
         plan.server_side(topology.server, same_lan);
         plan.client_side(topology.client);
