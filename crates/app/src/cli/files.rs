@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod copy;
 pub(crate) mod look;
+mod netrc;
 mod open;
 mod show;
 pub(crate) mod sync;

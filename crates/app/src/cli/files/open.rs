@@ -12,9 +12,9 @@ use pasarela_client::{
 
 use pasarela_store::{ErrorKind, VirtualPath};
 
-use super::{failed, usage};
+use super::{failed, netrc, usage};
 use crate::cli::passwd;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::surroundings;
 
 /// How servers are reached and whom to trust.
@@ -36,9 +36,20 @@ pub(crate) struct Reaching {
     #[arg(long)]
     insecure_plaintext: bool,
 
-    /// A file whose first line is the password; otherwise the variable PASARELA_PASSWORD, or you are asked
+    /// A file whose first line is the password of the user that the URL names
+    ///
+    /// A password is that of the first of these that has one: the URL, this file, the variable PASARELA_PASSWORD,
+    /// netrc (see --netrc-file); then you are asked.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     password_file: Option<PathBuf>,
+
+    /// A file with logins for servers; otherwise that of the variable NETRC, or ~/.netrc
+    ///
+    /// Each is `machine HOST login USER password PASSWORD`, with `default` for all other hosts. A word with spaces stands
+    /// in quotes, a comment behind `#`. Where the URL names no user, the file's first login for its host is taken. A
+    /// file with passwords that others can open is refused. An empty NETRC: no file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    netrc_file: Option<PathBuf>,
 
     /// Seconds for one attempt to connect
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -62,6 +73,7 @@ struct Inner {
     trust: Trust,
     memory: Option<Arc<KnownServers>>,
     password: Option<Secret>,
+    netrc: netrc::Source,
     insecure_plaintext: bool,
     connect_timeout: Duration,
     timeout: Duration,
@@ -99,6 +111,9 @@ impl Opener {
             trust,
             memory,
             password,
+            netrc: netrc::Source::choose(reaching.netrc_file.as_deref(), |name| {
+                std::env::var_os(name).map(PathBuf::from)
+            }),
             insecure_plaintext: reaching.insecure_plaintext,
             connect_timeout: Duration::from_secs(reaching.connect_timeout),
             timeout: Duration::from_secs(reaching.timeout),
@@ -185,20 +200,44 @@ impl Opener {
         site.options.reply_timeout = self.0.timeout;
         site.options.stall_timeout = self.0.timeout;
         site.options.end_timeout = self.0.timeout;
-        if url.user.is_some() && url.password.is_none() {
-            site.password = match &self.0.password {
-                Some(password) => password.clone(),
-                None => {
-                    let question = format!("Password for {url}: ");
-                    let typed = passwd::ask_once(&question)
-                        .map_err(|error| usage(format!("{url}: no password: {error}")))?;
-                    Secret::new(typed)
-                }
-            };
+        if url.password.is_none() {
+            self.find_login(url, &mut site)?;
         }
         let remote = FtpRemote::new(site);
         opened.push((url.clone(), remote.clone()));
         Ok(remote)
+    }
+
+    /// Who logs in with which password, where the URL does not say it.
+    fn find_login(&self, url: &Url, site: &mut Site) -> Result<(), Failure> {
+        if let (Some(_), Some(password)) = (&url.user, &self.0.password) {
+            site.password = password.clone();
+            return Ok(());
+        }
+        let netrc = self.0.netrc.read();
+        let netrc = netrc.map_err(|problem| problem.fails(Kind::Configuration))?;
+        let entry = netrc.find(&url.host, url.user.as_deref());
+        let Some(user) = url.user.as_ref().or(entry.and_then(|entry| entry.login.as_ref())) else {
+            return Ok(());
+        };
+        site.user.clone_from(user);
+        if let Some(account) = entry.and_then(|entry| entry.account.as_ref()) {
+            site.account.clone_from(account);
+        }
+        let known = entry.and_then(|entry| entry.password.as_ref());
+        site.password = match known.or(self.0.password.as_ref()) {
+            Some(password) => password.clone(),
+            None => {
+                let url = Url {
+                    user: Some(user.clone()),
+                    ..url.clone()
+                };
+                let typed = passwd::ask_once(&format!("Password for {url}: "))
+                    .map_err(|error| usage(format!("{url}: no password: {error}")))?;
+                Secret::new(typed)
+            }
+        };
+        Ok(())
     }
 
     /// Ends all connections.
@@ -219,6 +258,13 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
         url.user.as_ref(),
         url.password.as_ref(),
     )
+}
+
+/// Whether a login's password is none.
+pub(super) fn is_anonymous(user: &[u8]) -> bool {
+    [&b"anonymous"[..], b"ftp"]
+        .iter()
+        .any(|name| user.eq_ignore_ascii_case(name))
 }
 
 /// Whether an operand is a URL: `SCHEME://`. A file of such a name is written `./SCHEME://…`.
