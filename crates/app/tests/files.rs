@@ -197,6 +197,12 @@ fn a_password_comes_from_the_url_a_file_the_environment_or_netrc() {
             command
         });
         assert_eq!(given, expected, "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(
+            said.matches("warning: ").count(),
+            usize::from(user.contains(':')),
+            "{said}"
+        );
         assert_eq!(output.status.code(), Some(4), "{output:?}");
     }
 }

@@ -12,9 +12,9 @@ use pasarela_client::{
 
 use pasarela_store::{ErrorKind, VirtualPath};
 
-use super::{failed, netrc, usage};
+use super::{failed, netrc, show, usage};
 use crate::cli::passwd;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
 
 /// How servers are reached and whom to trust.
@@ -200,8 +200,10 @@ impl Opener {
         site.options.reply_timeout = self.0.timeout;
         site.options.stall_timeout = self.0.timeout;
         site.options.end_timeout = self.0.timeout;
-        if url.password.is_none() {
-            self.find_login(url, &mut site)?;
+        match exposed(url) {
+            Some(warning) => show::say(&warning.titled("warning")),
+            None if url.password.is_none() => self.find_login(url, &mut site)?,
+            None => {}
         }
         let remote = FtpRemote::new(site);
         opened.push((url.clone(), remote.clone()));
@@ -260,6 +262,17 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
     )
 }
 
+/// What is risky about a password that stands in a URL.
+fn exposed(url: &Url) -> Option<Problem> {
+    let is_secret = !url.password.as_ref()?.reveal().is_empty() && !is_anonymous(url.user.as_ref()?);
+    is_secret.then(|| {
+        Problem::new(format!(
+            "{url}: everybody on this machine can read a password in a URL, as `ps` shows it, and shells keep it"
+        ))
+        .hint("leave it out: netrc or --password-file has it, or you are asked (see --help)")
+    })
+}
+
 /// Whether a login's password is none.
 pub(super) fn is_anonymous(user: &[u8]) -> bool {
     [&b"anonymous"[..], b"ftp"]
@@ -283,5 +296,26 @@ pub(super) fn shown(operand: &str) -> String {
         Ok(url) if is_url(operand) => url.to_string(),
         _ => std::path::absolute(Path::new(operand))
             .map_or_else(|_| operand.to_owned(), |path| path.to_string_lossy().into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_warned_about_and_not_repeated() {
+        for (url, is_warned) in [
+            ("ftp://anna:sesame@h/", true),
+            ("ftp://:sesame@h/", true),
+            ("ftp://anna@h/", false),
+            ("ftp://anna:@h/", false),
+            ("ftp://h/", false),
+            ("ftp://anonymous:anna@h/", false),
+        ] {
+            let warning = exposed(&url.parse().unwrap()).map(|problem| problem.titled("warning"));
+            assert_eq!(warning.is_some(), is_warned, "{url}");
+            assert!(!warning.unwrap_or_default().contains("sesame"), "{url}");
+        }
     }
 }
