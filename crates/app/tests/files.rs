@@ -105,6 +105,7 @@ fn the_exit_code_tells_what_went_wrong() {
         (&["ls", "ftp://h/a%0d%0aDELE%20x"], 2),
         (&["ls", "gopher://h/"], 2),
         (&["cat", "--range", "5-1", "x"], 2),
+        (&["get", "--limit-rate", "fast", "x", "y"], 2),
         (&["put", "x"], 2),
         (&["get", ".", "y"], 2),
         (&["ls", "ftp://anna@127.0.0.1:1/"], 2),
@@ -221,4 +222,19 @@ fn a_netrc_file_that_others_can_read_is_refused() {
     assert!(said.contains("hint: chmod 600 "), "{said}");
     // A command that reaches no server does not care.
     done(dir, &["ls", "."]);
+}
+
+#[test]
+fn a_limit_holds_for_all_files_of_a_run_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    std::fs::create_dir(dir.join("a")).unwrap();
+    for name in ["x", "y"] {
+        std::fs::write(dir.join("a").join(name), vec![0; 64 * 1024]).unwrap();
+    }
+    let began = std::time::Instant::now();
+    done(dir, &["get", "-r", "--limit-rate", "256KiB/s", "a", "b/"]);
+    // Half a second's worth of bytes, the first tenth of a second at once.
+    assert!(began.elapsed().as_millis() >= 400);
+    done(dir, &["cat", "--limit-rate", "unlimited", "b/a/x"]);
 }

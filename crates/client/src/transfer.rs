@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+pub use pasarela_dtp::{Bucket, Pace};
 use pasarela_store as store;
 use store::{Kind, Open};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +47,8 @@ pub struct Options {
     pub keep_times: bool,
     /// How often and after which time what failed is tried again.
     pub retries: Retries,
+    /// How fast the bytes of files move. Transfers whose paces have a bucket in common share its rate.
+    pub pace: Pace,
 }
 
 /// When something that failed and may pass is tried again: after `first_wait`, then after twice as long each time.
@@ -68,6 +71,19 @@ impl Default for Options {
             overwrite: true,
             keep_times: true,
             retries: Retries::default(),
+            pace: Pace::default(),
+        }
+    }
+}
+
+impl Options {
+    /// How many bytes are read at once: fewer while something bounds the pace, so that the flow is even.
+    fn chunk(&self) -> usize {
+        const PACED: usize = 16 * 1024;
+        if self.pace.is_unbounded() {
+            pump::CHUNK
+        } else {
+            PACED
         }
     }
 }
