@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use pasarela_client::{
-    FtpRemote, KnownServers, Local, Pin, Place, Remote, Scheme, Secret, Site, Stranger, Trust, Url,
+    Family, FtpRemote, KnownServers, Local, Pin, Place, Remote, Scheme, Secret, Site, Stranger, Trust, Url,
 };
 
 use pasarela_store::{ErrorKind, VirtualPath};
@@ -51,6 +51,14 @@ pub(crate) struct Reaching {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     netrc_file: Option<PathBuf>,
 
+    /// Connect by IPv4 alone
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+
+    /// Connect by IPv6 alone
+    #[arg(short = '6', long)]
+    ipv6: bool,
+
     /// Seconds for one attempt to connect
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
     connect_timeout: u64,
@@ -75,6 +83,7 @@ struct Inner {
     password: Option<Secret>,
     netrc: netrc::Source,
     insecure_plaintext: bool,
+    family: Family,
     connect_timeout: Duration,
     timeout: Duration,
     opened: Mutex<Vec<(Url, FtpRemote)>>,
@@ -115,6 +124,11 @@ impl Opener {
                 std::env::var_os(name).map(PathBuf::from)
             }),
             insecure_plaintext: reaching.insecure_plaintext,
+            family: match (reaching.ipv4, reaching.ipv6) {
+                (true, _) => Family::Ipv4,
+                (false, true) => Family::Ipv6,
+                (false, false) => Family::Any,
+            },
             connect_timeout: Duration::from_secs(reaching.connect_timeout),
             timeout: Duration::from_secs(reaching.timeout),
             opened: Mutex::default(),
@@ -196,6 +210,7 @@ impl Opener {
         site.trust = self.0.trust.clone();
         site.memory.clone_from(&self.0.memory);
         site.options.plain_password = self.0.insecure_plaintext && url.scheme == Scheme::Ftp;
+        site.options.family = self.0.family;
         site.options.connect_timeout = self.0.connect_timeout;
         site.options.reply_timeout = self.0.timeout;
         site.options.stall_timeout = self.0.timeout;
