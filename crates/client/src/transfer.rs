@@ -32,6 +32,9 @@ pub(crate) use retry::again;
 use retry::{Waits, may_pass};
 pub use stream::{receive, send};
 
+/// Bytes that are read at once while something bounds the pace.
+pub(crate) const PACED_CHUNK: usize = 16 * 1024;
+
 /// How a file is transferred.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -47,7 +50,7 @@ pub struct Options {
     pub keep_times: bool,
     /// How often and after which time what failed is tried again.
     pub retries: Retries,
-    /// How fast the bytes of files move. Transfers whose paces have a bucket in common share its rate.
+    /// How fast the bytes of files move, also those that are read from elsewhere only to be compared. Transfers whose paces have a bucket in common share its rate.
     pub pace: Pace,
 }
 
@@ -79,11 +82,10 @@ impl Default for Options {
 impl Options {
     /// How many bytes are read at once: fewer while something bounds the pace, so that the flow is even.
     fn chunk(&self) -> usize {
-        const PACED: usize = 16 * 1024;
         if self.pace.is_unbounded() {
             pump::CHUNK
         } else {
-            PACED
+            PACED_CHUNK
         }
     }
 }
