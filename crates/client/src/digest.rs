@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use md5::Md5;
+use pasarela_dtp::Pace;
 use pasarela_store as store;
 use serde::{Deserialize, Serialize};
 use sha1::Sha1;
 use sha2::{Digest as _, Sha256, Sha512};
 use store::File;
 
-/// Bytes that are read and hashed in one step.
+use crate::transfer::PACED_CHUNK;
+
+/// Bytes that are read and hashed in one step while nothing bounds the pace.
 const BLOCK: usize = 1024 * 1024;
 
 /// How a digest is computed. In order of preference, the strongest that servers commonly have first.
@@ -120,15 +123,18 @@ pub(crate) async fn take_in(
     mut hasher: Hasher,
     file: &Arc<dyn File>,
     span: Range<u64>,
+    pace: &Pace,
 ) -> store::Result<Hasher> {
     let mut at = span.start;
+    let most = if pace.is_unbounded() { BLOCK } else { PACED_CHUNK };
     while at < span.end {
-        let want = usize::try_from(span.end - at).map_or(BLOCK, |left| left.min(BLOCK));
+        let want = usize::try_from(span.end - at).map_or(most, |left| left.min(most));
         let bytes = file.read_at(at, want).await?;
         if bytes.is_empty() {
             return Err(store::ErrorKind::PastEnd.into());
         }
         at += bytes.len() as u64;
+        pace.take(bytes.len() as u64).await;
         hasher = hasher.with(bytes).await;
     }
     Ok(hasher)
@@ -139,12 +145,13 @@ pub(crate) async fn of_file(
     file: &Arc<dyn File>,
     algorithm: Algorithm,
     span: Option<Range<u64>>,
+    pace: &Pace,
 ) -> store::Result<Digest> {
     let span = match span {
         Some(span) => span,
         None => 0..file.size().await?,
     };
-    Ok(take_in(Hasher::new(algorithm), file, span).await?.finish())
+    Ok(take_in(Hasher::new(algorithm), file, span, pace).await?.finish())
 }
 
 async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use pasarela_dtp::Pace;
 use pasarela_store as store;
 use store::{Storage, VirtualPath};
 
@@ -111,11 +112,20 @@ impl Place {
 /// # Errors
 /// When the file cannot be read.
 pub async fn digest_of(place: &Place, algorithm: Algorithm) -> store::Result<Digest> {
+    paced_digest_of(place, algorithm, &Pace::default()).await
+}
+
+/// As [`digest_of`], and bytes that have to come here do so at a pace.
+pub(crate) async fn paced_digest_of(
+    place: &Place,
+    algorithm: Algorithm,
+    pace: &Pace,
+) -> store::Result<Digest> {
     if let Some(told) = place.remote.digest(&place.path, Some(algorithm), None).await? {
         return Ok(told);
     }
     let file = place.remote.open(&place.path, store::Open::Read).await?;
-    digest::of_file(&file, algorithm, None).await
+    digest::of_file(&file, algorithm, None, pace).await
 }
 
 impl fmt::Debug for Place {

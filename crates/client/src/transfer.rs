@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+pub use pasarela_dtp::{Bucket, Pace};
 use pasarela_store as store;
 use store::{Kind, Open};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +31,9 @@ use resume::Begun;
 pub(crate) use retry::again;
 use retry::{Waits, may_pass};
 pub use stream::{receive, send};
+
+/// Bytes that are read at once while something bounds the pace.
+pub(crate) const PACED_CHUNK: usize = 16 * 1024;
 
 /// How a file is transferred.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Options {
     pub keep_times: bool,
     /// How often and after which time what failed is tried again.
     pub retries: Retries,
+    /// How fast the bytes of files move, also those that are read from elsewhere only to be compared. Transfers whose paces have a bucket in common share its rate.
+    pub pace: Pace,
 }
 
 /// When something that failed and may pass is tried again: after `first_wait`, then after twice as long each time.
@@ -68,6 +74,18 @@ impl Default for Options {
             overwrite: true,
             keep_times: true,
             retries: Retries::default(),
+            pace: Pace::default(),
+        }
+    }
+}
+
+impl Options {
+    /// How many bytes are read at once: fewer while something bounds the pace, so that the flow is even.
+    fn chunk(&self) -> usize {
+        if self.pace.is_unbounded() {
+            pump::CHUNK
+        } else {
+            PACED_CHUNK
         }
     }
 }

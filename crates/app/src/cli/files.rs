@@ -3,6 +3,7 @@
 pub(crate) mod change;
 pub(crate) mod copy;
 pub(crate) mod look;
+mod netrc;
 mod open;
 mod show;
 pub(crate) mod sync;
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use pasarela_client::FailureKind;
-use pasarela_client::transfer::{self, Options, Retries};
+use pasarela_client::transfer::{self, Bucket, Options, Pace, Retries};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::units::{self, Rate};
 use crate::failure::{Failure, Kind, Problem};
 use open::Opener;
 pub(crate) use open::Reaching;
@@ -58,6 +60,9 @@ pub(crate) struct Copying {
     #[arg(long, value_name = "N", default_value_t = 5)]
     retry: u32,
 
+    #[command(flatten)]
+    pacing: Pacing,
+
     /// Tell events as JSON, one a line, on standard output
     #[arg(long)]
     json: bool,
@@ -65,6 +70,28 @@ pub(crate) struct Copying {
     /// Tell failures only
     #[arg(short, long)]
     quiet: bool,
+}
+
+/// How fast the commands that move content do so.
+#[derive(Debug, Args)]
+pub(crate) struct Pacing {
+    /// Move no more than this, all transfers together: "1MiB/s", "20Mbit/s"
+    #[arg(long, value_name = "RATE", value_parser = pace)]
+    limit_rate: Option<Pace>,
+}
+
+fn pace(text: &str) -> Result<Pace, String> {
+    match units::rate(text) {
+        Ok(Some(Rate(bytes_per_second))) => Ok(Pace::new(vec![Bucket::new(bytes_per_second)])),
+        Ok(None) => Ok(Pace::default()),
+        Err(problem) => Err(problem.hint.unwrap_or(problem.message)),
+    }
+}
+
+impl Pacing {
+    fn pace(&self) -> Pace {
+        self.limit_rate.clone().unwrap_or_default()
+    }
 }
 
 /// How results are checked.
@@ -102,6 +129,7 @@ impl Copying {
                 times: self.retry,
                 ..Retries::default()
             },
+            pace: self.pacing.pace(),
             ..Options::default()
         }
     }

@@ -9,6 +9,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use super::site::Family;
 use crate::{Failure, FailureKind};
 
 /// RFC 8305 §5.
@@ -17,8 +18,13 @@ const STAGGER: Duration = Duration::from_millis(250);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Connects a control connection.
-pub(super) async fn dial(host: &str, port: u16, within: Duration) -> Result<TcpStream, Failure> {
+/// Connects a control connection, to addresses of one family where that is wanted.
+pub(super) async fn dial(
+    host: &str,
+    port: u16,
+    family: Family,
+    within: Duration,
+) -> Result<TcpStream, Failure> {
     let attempt = async {
         let addresses: Vec<_> = lookup_host((host, port))
             .await
@@ -28,7 +34,18 @@ pub(super) async fn dial(host: &str, port: u16, within: Duration) -> Result<TcpS
                     format!("the name {host:?} cannot be resolved: {error}"),
                 )
             })?
+            .filter(|address| family.has(*address))
             .collect();
+        if addresses.is_empty() {
+            let lacks =
+                |which: &str| Failure::new(FailureKind::Connect, format!("{host} has no {which}address"));
+            let hint = "allow the other family of addresses too";
+            return Err(match family {
+                Family::Any => lacks(""),
+                Family::Ipv4 => lacks("IPv4 ").hint(hint),
+                Family::Ipv6 => lacks("IPv6 ").hint(hint),
+            });
+        }
         race(addresses).await.map_err(|error| {
             let failure = Failure::new(
                 FailureKind::Connect,
@@ -90,4 +107,29 @@ pub(super) async fn dial_data(from: SocketAddr, to: SocketAddr) -> io::Result<Tc
     let tcp = socket.connect(to).await?;
     let _ = tcp.set_nodelay(true);
     Ok(tcp)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_addresses_of_the_wanted_family_are_connected_to() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let within = Duration::from_secs(20);
+        for (host, family, missing) in [
+            ("127.0.0.1", Family::Any, None),
+            ("127.0.0.1", Family::Ipv4, None),
+            ("::ffff:127.0.0.1", Family::Ipv4, None),
+            ("127.0.0.1", Family::Ipv6, Some("127.0.0.1 has no IPv6 address")),
+            ("::1", Family::Ipv4, Some("::1 has no IPv4 address")),
+        ] {
+            let dialed = dial(host, port, family, within).await;
+            let failure = dialed.err().map(|failure| failure.sentence);
+            assert_eq!(failure.as_deref(), missing, "{host} {family:?}");
+        }
+    }
 }

@@ -63,7 +63,8 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let tcp = dial(&site.host, site.port, site.options.connect_timeout).await?;
+    let options = &site.options;
+    let tcp = dial(&site.host, site.port, options.family, options.connect_timeout).await?;
 
     let mut secured = None;
     let wire = if site.security == Security::Implicit {

@@ -13,4 +13,4 @@ mod wire;
 mod writing;
 
 pub use remote::FtpRemote;
-pub use site::{Options, Security, Site};
+pub use site::{Family, Options, Security, Site};

@@ -1,5 +1,6 @@
 //! Which server, who logs in, and under what conditions.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,31 @@ pub enum Security {
     Offered,
 }
 
+/// A kind of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Family {
+    /// IPv4 and IPv6.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    Ipv4,
+    /// IPv6 alone.
+    Ipv6,
+}
+
+impl Family {
+    /// Whether an address is of this kind.
+    pub(super) fn has(self, address: SocketAddr) -> bool {
+        // An IPv4-mapped address (RFC 4291 §2.5.5.2) is reached by IPv4.
+        let is_ipv4 = address.ip().to_canonical().is_ipv4();
+        match self {
+            Self::Any => true,
+            Self::Ipv4 => is_ipv4,
+            Self::Ipv6 => !is_ipv4,
+        }
+    }
+}
+
 /// Conditions of a [`Site`].
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -53,6 +79,8 @@ pub struct Options {
     /// A protected download without close_notify counts as whole when its size is the known one and the server says
     /// that it sent all of it.
     pub lenient_close: bool,
+    /// Which of the server's addresses are connected to.
+    pub family: Family,
     /// Control connections at once, at most; a server that takes fewer is heard.
     pub parallel: usize,
     /// Attempts to connect.
@@ -75,6 +103,7 @@ impl Default for Options {
             plain_password: false,
             active: false,
             lenient_close: false,
+            family: Family::Any,
             parallel: 4,
             attempts: 3,
             connect_timeout: Duration::from_secs(20),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
+use pasarela_dtp::Pace;
 use pasarela_store as store;
 use store::{Kind, VirtualPath};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,7 @@ use super::tree::{self, Node, Tree};
 use super::{Error, Settings, names};
 use crate::digest::{Algorithm, Digest};
 use crate::parallel::at_most;
-use crate::remote::{Place, digest_of};
+use crate::remote::{Place, paced_digest_of};
 use crate::transfer::{End, again};
 
 /// Lists both trees at once and compares them. Changes nothing.
@@ -227,10 +228,13 @@ impl<'a> Drawing<'a> {
         let mut failed = Vec::new();
         let work = |path: VirtualPath| {
             let (from, to, stop) = (from.clone(), to.clone(), stop.clone());
+            let pace = self.settings.transfer.pace.clone();
             async move {
                 let compared = async {
-                    let source = again(retries, || async { content(&from, &path, algorithm).await });
-                    let target = again(retries, || async { content(&to, &path, algorithm).await });
+                    let source = again(retries, || async {
+                        content(&from, &path, algorithm, &pace).await
+                    });
+                    let target = again(retries, || async { content(&to, &path, algorithm, &pace).await });
                     let (source, target) = tokio::join!(source, target);
                     let of = |end| move |error| Error::Place { end, error };
                     Ok(source.map_err(of(End::Source))? == target.map_err(of(End::Target))?)
@@ -332,7 +336,12 @@ fn ancestors(path: &VirtualPath) -> impl Iterator<Item = VirtualPath> {
     std::iter::successors(Some(path.clone()), VirtualPath::parent)
 }
 
-async fn content(tree: &Place, path: &VirtualPath, algorithm: Algorithm) -> store::Result<Digest> {
+async fn content(
+    tree: &Place,
+    path: &VirtualPath,
+    algorithm: Algorithm,
+    pace: &Pace,
+) -> store::Result<Digest> {
     let place = tree.join(path).map_err(|_| store::ErrorKind::BadName)?;
-    digest_of(&place, algorithm).await
+    paced_digest_of(&place, algorithm, pace).await
 }

@@ -455,3 +455,28 @@ async fn a_stop_ends_a_listing_and_a_plan() {
     assert!(summary.is_stopped && summary.copied == 0);
     assert!(target.all().await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pace_holds_for_what_is_read_only_to_be_compared() {
+    const MIB: u64 = 1024 * 1024;
+    let (source, target) = (Faulty::default(), Faulty::default());
+    let bytes = content(MIB as usize, 1);
+    source.put("/a", &bytes, time(0)).await;
+    target.put("/a", &bytes, time(0)).await;
+    let far = source.place_with("/", |can| {
+        can.is_local = false;
+        can.digests.clear();
+    });
+    let paced = Settings {
+        compare: Compare::Content,
+        transfer: transfer::Options {
+            pace: transfer::Pace::new(vec![transfer::Bucket::new(MIB)]),
+            ..options()
+        },
+        ..settings()
+    };
+    let began = tokio::time::Instant::now();
+    assert_eq!(drawn(&far, &target.place("/"), &paced).await.steps, []);
+    let took = began.elapsed().as_millis();
+    assert!((900..1500).contains(&took), "{took} ms");
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use pasarela_dtp::Pace;
 use pasarela_store as store;
 use store::local::{Durability, Options};
 use store::{Entry, File, Metadata, Open, Pages, Storage, VirtualPath};
@@ -155,7 +156,8 @@ impl Remote for Local {
             return Ok(None);
         }
         let file = self.storage.open(path, Open::Read).await?;
-        digest::of_file(&file, algorithm, span).await.map(Some)
+        let digest = digest::of_file(&file, algorithm, span, &Pace::default()).await?;
+        Ok(Some(digest))
     }
 
     fn abilities(&self) -> Abilities {

@@ -12,7 +12,7 @@ use super::retry::Waits;
 use super::{End, Error, Job};
 use crate::digest::Hasher;
 
-/// Bytes that are read at once.
+/// Bytes that are read at once while nothing bounds the pace.
 pub(super) const CHUNK: usize = 256 * 1024;
 /// Chunks that wait for the writing.
 const AHEAD: usize = 4;
@@ -97,8 +97,9 @@ async fn read(
     chunks: mpsc::Sender<Result<Bytes, Error>>,
 ) {
     let mut next = range.start;
+    let most = job.options.chunk();
     while next < range.end {
-        let want = usize::try_from(range.end - next).map_or(CHUNK, |left| left.min(CHUNK));
+        let want = usize::try_from(range.end - next).map_or(most, |left| left.min(most));
         let chunk = match source.read_at(next, want).await {
             Ok(chunk) if chunk.is_empty() => Err(Error::Short {
                 expected: job.size,
@@ -106,7 +107,9 @@ async fn read(
             }),
             other => other.map_err(Error::source),
         };
-        next += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        next += length;
+        job.options.pace.take(length).await;
         let is_over = chunk.is_err();
         if chunks.send(chunk).await.is_err() || is_over {
             return;

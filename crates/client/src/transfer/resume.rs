@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pasarela_store as store;
 use store::{ErrorKind, File, Kind, Open};
 
-use super::{Checked, Error, Job};
+use super::{Checked, Error, Job, Pace};
 use crate::digest::{self, Algorithm, Hasher};
 
 /// Bytes at the end of what is there that are compared where no digest can be had.
@@ -96,7 +96,11 @@ impl Job {
             }
             let here = async {
                 let digest = match held {
-                    Held::Part(file) => digest::of_file(file, algorithm, Some(0..length)).await.map(Some),
+                    Held::Part(file) => {
+                        let span = Some(0..length);
+                        let digest = digest::of_file(file, algorithm, span, &Pace::default()).await;
+                        digest.map(Some)
+                    }
                     Held::Standing => {
                         let (remote, path) = (&self.to.remote, &self.to.path);
                         remote.digest(path, Some(algorithm), Some(0..length)).await
@@ -144,12 +148,16 @@ impl Job {
         };
         let hasher = Hasher::new(algorithm);
         let hasher = if self.to_can.writes_anywhere {
-            digest::take_in(hasher, file, 0..length)
+            digest::take_in(hasher, file, 0..length, &Pace::default())
                 .await
                 .map_err(Error::target)
         } else {
             let source = self.open_source().await?;
-            digest::take_in(hasher, &source, 0..length)
+            let pace = match self.from_can.is_local {
+                true => Pace::default(),
+                false => self.options.pace.clone(),
+            };
+            digest::take_in(hasher, &source, 0..length, &pace)
                 .await
                 .map_err(Error::source)
         };

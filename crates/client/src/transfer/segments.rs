@@ -10,7 +10,7 @@ use store::{File, Open, VirtualPath};
 use tokio::task::JoinSet;
 
 use super::pump::pump;
-use super::{Error, Job, Outcome};
+use super::{Error, Job, Outcome, Pace};
 use crate::digest;
 use crate::parallel::finished;
 use crate::remote::Place;
@@ -71,7 +71,7 @@ async fn fill(job: &Arc<Job>, file: &Arc<dyn File>, count: usize) -> Result<(), 
 async fn put_in_place(job: &Job, aside: &Place, file: &Arc<dyn File>) -> Result<Outcome, Error> {
     let digest = match job.check.algorithm() {
         Some(algorithm) => Some(
-            digest::of_file(file, algorithm, None)
+            digest::of_file(file, algorithm, None, &Pace::default())
                 .await
                 .map_err(Error::target)?,
         ),

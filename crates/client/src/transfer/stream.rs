@@ -8,7 +8,6 @@ use store::{Kind, Open};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::pump::CHUNK;
 use super::{Check, Checked, End, Error, Options, Outcome, Verify, again, unless_stopped};
 use crate::digest::{Algorithm, Hasher};
 use crate::progress::{FileProgress, Progress};
@@ -41,11 +40,13 @@ pub async fn send(
         let mut hasher = check.algorithm().map(Hasher::new);
         let mut size = 0;
         loop {
-            let chunk = fill(&mut from).await.map_err(Error::source)?;
+            let chunk = fill(&mut from, options.chunk()).await;
+            let chunk = chunk.map_err(Error::source)?;
             if chunk.is_empty() {
                 break;
             }
             let length = chunk.len() as u64;
+            options.pace.take(length).await;
             if let Some(old) = hasher.take() {
                 hasher = Some(old.with(chunk.clone()).await);
             }
@@ -115,8 +116,9 @@ pub async fn receive(
         }
         told.started(Some(end.saturating_sub(range.start)), 0).await;
         let mut at = range.start;
+        let most = options.chunk();
         while at < end {
-            let want = usize::try_from(end - at).map_or(CHUNK, |left| left.min(CHUNK));
+            let want = usize::try_from(end - at).map_or(most, |left| left.min(most));
             let chunk = file.read_at(at, want).await.map_err(Error::source)?;
             if chunk.is_empty() {
                 return Err(Error::Short {
@@ -125,6 +127,7 @@ pub async fn receive(
                 });
             }
             let length = chunk.len() as u64;
+            options.pace.take(length).await;
             if let Some(old) = hasher.take() {
                 hasher = Some(old.with(chunk.clone()).await);
             }
@@ -172,10 +175,10 @@ async fn report(told: &FileProgress, result: Result<Outcome, Error>) -> Result<O
 }
 
 /// A whole chunk, or what is left before the end.
-async fn fill(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Bytes> {
-    let mut chunk = BytesMut::with_capacity(CHUNK);
-    while chunk.len() < CHUNK {
-        let room = CHUNK - chunk.len();
+async fn fill(from: &mut (impl AsyncRead + Unpin), most: usize) -> std::io::Result<Bytes> {
+    let mut chunk = BytesMut::with_capacity(most);
+    while chunk.len() < most {
+        let room = most - chunk.len();
         if from.take(room as u64).read_buf(&mut chunk).await? == 0 {
             break;
         }

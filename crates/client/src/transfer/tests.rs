@@ -438,3 +438,31 @@ async fn streams_become_files_and_files_streams() {
     .await;
     assert!(matches!(error.unwrap_err(), Error::Long { expected: 5 }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn transfers_that_share_a_bucket_share_its_rate() {
+    let (source, target, bytes) = pair(2 * MIB).await;
+    let options = Options {
+        pace: Pace::new(vec![Bucket::new(MIB as u64)]),
+        segments: 2,
+        ..options()
+    };
+    let (progress, stop) = (Progress::default(), CancellationToken::new());
+    let (from, copied, sent) = (source.place("/a"), target.place("/b"), target.place("/c"));
+    let mut received = Vec::new();
+    let began = tokio::time::Instant::now();
+    let (copied, sent, read) = tokio::join!(
+        copy(&from, &copied, &options, &progress, &stop),
+        send(&bytes[..], &sent, &options, &progress, &stop),
+        receive(&from, None, &mut received, &options, &progress, &stop),
+    );
+    let took = began.elapsed().as_millis();
+    for outcome in [copied, sent, read] {
+        assert_eq!(outcome.unwrap().moved, 2 * MIB as u64);
+    }
+    // Three times 2 MiB at 1 MiB/s, by the runtime's own clock, which stands still while there is work.
+    assert!((5900..6500).contains(&took), "{took} ms");
+    assert_eq!(received, bytes);
+    assert_eq!(target.content("/b").await.unwrap(), bytes);
+    assert_eq!(target.content("/c").await.unwrap(), bytes);
+}

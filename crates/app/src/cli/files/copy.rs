@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::is_url;
 use super::show;
-use super::{Copying, Opener, Reaching, failed, run, transfer_code, transfer_failed, usage};
+use super::{Copying, Opener, Pacing, Reaching, failed, run, transfer_code, transfer_failed, usage};
 use crate::failure::{Failure, Kind};
 
 /// Examples of `get`.
@@ -83,6 +83,9 @@ pub(crate) struct Cat {
     range: Option<(u64, u64)>,
 
     #[command(flatten)]
+    pacing: Pacing,
+
+    #[command(flatten)]
     reaching: Reaching,
 }
 
@@ -116,19 +119,17 @@ pub(crate) fn put(flags: &Copy) -> Result<ExitCode, Failure> {
 
 /// Writes files to standard output, one after the other.
 pub(crate) fn cat(flags: &Cat) -> Result<ExitCode, Failure> {
+    let options = transfer::Options {
+        pace: flags.pacing.pace(),
+        ..transfer::Options::default()
+    };
     run(&flags.reaching, async |opener, stop| {
         for target in &flags.targets {
             let from = opener.open(target).await?;
             let range = flags.range.map(|(start, end)| start..end);
-            to_stdout(
-                &from,
-                range,
-                &transfer::Options::default(),
-                &Progress::default(),
-                &stop,
-            )
-            .await
-            .map_err(|error| transfer_failed(target, &error))?;
+            to_stdout(&from, range, &options, &Progress::default(), &stop)
+                .await
+                .map_err(|error| transfer_failed(target, &error))?;
         }
         Ok(ExitCode::SUCCESS)
     })

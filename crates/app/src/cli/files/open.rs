@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use pasarela_client::{
-    FtpRemote, KnownServers, Local, Pin, Place, Remote, Scheme, Secret, Site, Stranger, Trust, Url,
+    Family, FtpRemote, KnownServers, Local, Pin, Place, Remote, Scheme, Secret, Site, Stranger, Trust, Url,
 };
 
 use pasarela_store::{ErrorKind, VirtualPath};
 
-use super::{failed, usage};
+use super::{failed, netrc, show, usage};
 use crate::cli::passwd;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
 
 /// How servers are reached and whom to trust.
@@ -36,9 +36,28 @@ pub(crate) struct Reaching {
     #[arg(long)]
     insecure_plaintext: bool,
 
-    /// A file whose first line is the password; otherwise the variable PASARELA_PASSWORD, or you are asked
+    /// A file whose first line is the password of the user that the URL names
+    ///
+    /// A password is that of the first of these that has one: the URL, this file, the variable PASARELA_PASSWORD,
+    /// netrc (see --netrc-file); then you are asked.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     password_file: Option<PathBuf>,
+
+    /// A file with logins for servers; otherwise that of the variable NETRC, or ~/.netrc
+    ///
+    /// Each is `machine HOST login USER password PASSWORD`, with `default` for all other hosts. A word with spaces stands
+    /// in quotes, a comment behind `#`. Where the URL names no user, the file's first login for its host is taken. A
+    /// file with passwords that others can open is refused. An empty NETRC: no file.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    netrc_file: Option<PathBuf>,
+
+    /// Connect by IPv4 alone
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    ipv4: bool,
+
+    /// Connect by IPv6 alone
+    #[arg(short = '6', long)]
+    ipv6: bool,
 
     /// Seconds for one attempt to connect
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -62,7 +81,9 @@ struct Inner {
     trust: Trust,
     memory: Option<Arc<KnownServers>>,
     password: Option<Secret>,
+    netrc: netrc::Source,
     insecure_plaintext: bool,
+    family: Family,
     connect_timeout: Duration,
     timeout: Duration,
     opened: Mutex<Vec<(Url, FtpRemote)>>,
@@ -99,7 +120,15 @@ impl Opener {
             trust,
             memory,
             password,
+            netrc: netrc::Source::choose(reaching.netrc_file.as_deref(), |name| {
+                std::env::var_os(name).map(PathBuf::from)
+            }),
             insecure_plaintext: reaching.insecure_plaintext,
+            family: match (reaching.ipv4, reaching.ipv6) {
+                (true, _) => Family::Ipv4,
+                (false, true) => Family::Ipv6,
+                (false, false) => Family::Any,
+            },
             connect_timeout: Duration::from_secs(reaching.connect_timeout),
             timeout: Duration::from_secs(reaching.timeout),
             opened: Mutex::default(),
@@ -181,24 +210,51 @@ impl Opener {
         site.trust = self.0.trust.clone();
         site.memory.clone_from(&self.0.memory);
         site.options.plain_password = self.0.insecure_plaintext && url.scheme == Scheme::Ftp;
+        site.options.family = self.0.family;
         site.options.connect_timeout = self.0.connect_timeout;
         site.options.reply_timeout = self.0.timeout;
         site.options.stall_timeout = self.0.timeout;
         site.options.end_timeout = self.0.timeout;
-        if url.user.is_some() && url.password.is_none() {
-            site.password = match &self.0.password {
-                Some(password) => password.clone(),
-                None => {
-                    let question = format!("Password for {url}: ");
-                    let typed = passwd::ask_once(&question)
-                        .map_err(|error| usage(format!("{url}: no password: {error}")))?;
-                    Secret::new(typed)
-                }
-            };
+        match exposed(url) {
+            Some(warning) => show::say(&warning.titled("warning")),
+            None if url.password.is_none() => self.find_login(url, &mut site)?,
+            None => {}
         }
         let remote = FtpRemote::new(site);
         opened.push((url.clone(), remote.clone()));
         Ok(remote)
+    }
+
+    /// Who logs in with which password, where the URL does not say it.
+    fn find_login(&self, url: &Url, site: &mut Site) -> Result<(), Failure> {
+        if let (Some(_), Some(password)) = (&url.user, &self.0.password) {
+            site.password = password.clone();
+            return Ok(());
+        }
+        let netrc = self.0.netrc.read();
+        let netrc = netrc.map_err(|problem| problem.fails(Kind::Configuration))?;
+        let entry = netrc.find(&url.host, url.user.as_deref());
+        let Some(user) = url.user.as_ref().or(entry.and_then(|entry| entry.login.as_ref())) else {
+            return Ok(());
+        };
+        site.user.clone_from(user);
+        if let Some(account) = entry.and_then(|entry| entry.account.as_ref()) {
+            site.account.clone_from(account);
+        }
+        let known = entry.and_then(|entry| entry.password.as_ref());
+        site.password = match known.or(self.0.password.as_ref()) {
+            Some(password) => password.clone(),
+            None => {
+                let url = Url {
+                    user: Some(user.clone()),
+                    ..url.clone()
+                };
+                let typed = passwd::ask_once(&format!("Password for {url}: "))
+                    .map_err(|error| usage(format!("{url}: no password: {error}")))?;
+                Secret::new(typed)
+            }
+        };
+        Ok(())
     }
 
     /// Ends all connections.
@@ -221,6 +277,24 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
     )
 }
 
+/// What is risky about a password that stands in a URL.
+fn exposed(url: &Url) -> Option<Problem> {
+    let is_secret = !url.password.as_ref()?.reveal().is_empty() && !is_anonymous(url.user.as_ref()?);
+    is_secret.then(|| {
+        Problem::new(format!(
+            "{url}: everybody on this machine can read a password in a URL, as `ps` shows it, and shells keep it"
+        ))
+        .hint("leave it out: netrc or --password-file has it, or you are asked (see --help)")
+    })
+}
+
+/// Whether a login's password is none.
+pub(super) fn is_anonymous(user: &[u8]) -> bool {
+    [&b"anonymous"[..], b"ftp"]
+        .iter()
+        .any(|name| user.eq_ignore_ascii_case(name))
+}
+
 /// Whether an operand is a URL: `SCHEME://`. A file of such a name is written `./SCHEME://…`.
 pub(super) fn is_url(operand: &str) -> bool {
     operand.split_once("://").is_some_and(|(scheme, _)| {
@@ -237,5 +311,26 @@ pub(super) fn shown(operand: &str) -> String {
         Ok(url) if is_url(operand) => url.to_string(),
         _ => std::path::absolute(Path::new(operand))
             .map_or_else(|_| operand.to_owned(), |path| path.to_string_lossy().into_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_warned_about_and_not_repeated() {
+        for (url, is_warned) in [
+            ("ftp://anna:sesame@h/", true),
+            ("ftp://:sesame@h/", true),
+            ("ftp://anna@h/", false),
+            ("ftp://anna:@h/", false),
+            ("ftp://h/", false),
+            ("ftp://anonymous:anna@h/", false),
+        ] {
+            let warning = exposed(&url.parse().unwrap()).map(|problem| problem.titled("warning"));
+            assert_eq!(warning.is_some(), is_warned, "{url}");
+            assert!(!warning.unwrap_or_default().contains("sesame"), "{url}");
+        }
     }
 }
