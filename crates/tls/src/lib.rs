@@ -17,6 +17,6 @@ pub use client::{
     BadPin, ClientTls, ConnectError, Known, KnownServers, Pin, Shown, Stranger, Trust, TrustError,
     public_key_of,
 };
-pub use server::{Accepted, ServerTls};
+pub use server::{ALPN_DATA, Accepted, ServerTls};
 pub use stream::Stream;
 pub use tag::Tag;

@@ -94,7 +94,10 @@ fn a_server_that_ends_leaves_no_mapping() {
 #[test]
 fn a_killed_server_leaves_nothing_stale_to_the_next_one() {
     let Some(lab) = lab("upnp") else { return };
-    let site = Site::start(lab).unwrap();
+    let mut site = Site::start(lab).unwrap();
+    // It begins with port 21; the other one has a keeper of its own.
+    site.wait_until_reachable_at(site.lab.addresses().implicit)
+        .unwrap();
     let inside = |site: &Site| -> Vec<u16> {
         let mappings = site.lab.mappings().unwrap();
         let mut ports: Vec<u16> = mappings.iter().map(|mapping| mapping.inside.port()).collect();

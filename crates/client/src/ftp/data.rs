@@ -82,6 +82,7 @@ impl Connection {
         // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
         // it before they reply and some after.
         let tls = self.tls.clone();
+        let by_name = self.features.parameters("ALPN") == Some("ftp-data");
         let peer = self.control.peer.ip();
         let control = &mut self.control;
         let connecting = async {
@@ -92,7 +93,7 @@ impl Connection {
             match tls {
                 None => Ok(Wire::Plain(tcp)),
                 Some(tls) => {
-                    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
+                    let stream = tls.connect_data(tcp, by_name).await.map_err(tls_failure)?;
                     tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
                     Ok(Wire::Tls(Box::new(stream)))
                 }

@@ -24,13 +24,15 @@ pub use known::{Known, KnownServers};
 pub use trust::{BadPin, Pin, Stranger, Trust, TrustError, public_key_of};
 
 use crate::stream::Tickets;
-use crate::{Fingerprint, Stream};
+use crate::{ALPN_DATA, Fingerprint, Stream};
 use sessions::Sessions;
 use trust::Judge;
 
 /// The TLS of one control connection and of its data connections.
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    /// The same, for data connections that say what they are.
+    data_config: Arc<ClientConfig>,
     name: ServerName<'static>,
     judge: Arc<Judge>,
     sessions: Arc<Sessions>,
@@ -99,8 +101,11 @@ impl ClientTls {
             .with_no_client_auth();
         let sessions = Arc::new(Sessions::default());
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
+        let mut data_config = config.clone();
+        data_config.alpn_protocols.push(ALPN_DATA.to_vec());
         Ok(Self {
             config: Arc::new(config),
+            data_config: Arc::new(data_config),
             name,
             judge,
             sessions,
@@ -116,18 +121,20 @@ impl ClientTls {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect_control(&self, tcp: TcpStream) -> Result<(Stream, Shown), ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+        let stream = self.shake_hands(tcp, &self.config).await?;
         let shown = self.shown(&stream)?;
         *self.control_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.key);
         Ok((stream, shown))
     }
 
-    /// The handshake of a data connection; resumes a session of the control connection where there is one.
+    /// The handshake of a data connection; resumes a session of the control connection where there is one. `by_name`
+    /// offers [`ALPN_DATA`], and nothing else, which servers that have not heard of it may refuse.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect_data(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+    pub async fn connect_data(&self, tcp: TcpStream, by_name: bool) -> Result<Stream, ConnectError> {
+        let config = if by_name { &self.data_config } else { &self.config };
+        let stream = self.shake_hands(tcp, config).await?;
         let expected = *self.control_key.lock().unwrap_or_else(PoisonError::into_inner);
         if expected.is_some_and(|key| self.shown(&stream).is_ok_and(|shown| shown.key != key)) {
             return Err(ConnectError::AnotherServer);
@@ -141,8 +148,8 @@ impl ClientTls {
         self.sessions.are_spent()
     }
 
-    async fn shake_hands(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let tls = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    async fn shake_hands(&self, tcp: TcpStream, config: &Arc<ClientConfig>) -> Result<Stream, ConnectError> {
+        let tls = ClientConnection::new(Arc::clone(config), self.name.clone())
             .map_err(|error| ConnectError::Handshake(io::Error::other(error)))?;
         Stream::shake_hands(tcp, tls, Tickets::AtOnce)
             .await

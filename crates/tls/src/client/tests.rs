@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::Material;
 use crate::visitor::{As, Host, material};
+use crate::{ALPN_DATA, Material};
 
 async fn dial(to: SocketAddr) -> TcpStream {
     TcpStream::connect(to).await.unwrap()
@@ -45,10 +45,12 @@ async fn data_connections_resume_the_control_connection_again_and_again() {
     assert_eq!(shown.key, pin_of(&material));
     assert!(!control.is_resumed());
     // More than the tickets that the control connection gave; each data connection gives the next one its ticket.
-    for _ in 0..24 {
+    for round in 0..24 {
         let tcp = dial(to).await;
-        let (accepted, connected) = tokio::join!(host.accept(As::Data), tls.connect_data(tcp));
+        let by_name = round % 2 == 0;
+        let (accepted, connected) = tokio::join!(host.accept(As::Data), tls.connect_data(tcp, by_name));
         let (mut accepted, mut stream) = (accepted.unwrap(), connected.unwrap());
+        assert_eq!(accepted.alpn.as_deref(), by_name.then_some(ALPN_DATA));
         assert!(stream.is_resumed() && accepted.resumed.is_some());
         host.tls.admit(accepted.issued, accepted.resumed.unwrap());
         stream.shutdown().await.unwrap();
@@ -168,7 +170,7 @@ async fn a_data_connection_to_another_key_is_refused() {
     .unwrap();
     control(&host, &tls, to).await.unwrap();
     let tcp = dial(elsewhere).await;
-    let (_, connected) = tokio::join!(other.accept(As::Data), tls.connect_data(tcp));
+    let (_, connected) = tokio::join!(other.accept(As::Data), tls.connect_data(tcp, false));
     assert!(matches!(connected.unwrap_err(), ConnectError::AnotherServer));
 }
 

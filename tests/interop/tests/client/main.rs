@@ -211,14 +211,7 @@ async fn exercise(server: &Server, brand: Brand, wire: Wire) {
         }
     }
 
-    // Several at once. On one port with implicit TLS, new control connections and data connections without a ticket look
-    // alike, and the server may refuse a transfer rather than guess.
-    let together = if (brand, wire) == (Brand::Pasarela, Wire::Implicit) {
-        1
-    } else {
-        6
-    };
-    let reads: Vec<_> = (0..together)
+    let reads: Vec<_> = (0..6)
         .map(|_| {
             let (remote, path) = (remote.clone(), at(b"large"));
             tokio::spawn(async move { sha256_of(&read(&remote, &path, 0).await.done()) })
