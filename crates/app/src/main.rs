@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Passwd(flags) => cli::passwd::run(flags),
         Command::Config(command) => cli::config::run(command),
         Command::Relay(flags) => cli::relay::run(flags),
+        Command::SftpServer(flags) => cli::sftp_server::run(flags),
         Command::Ls(flags) => return ended(cli::files::look::list(flags)),
         Command::Get(flags) => return ended(cli::files::copy::get(flags)),
         Command::Put(flags) => return ended(cli::files::copy::put(flags)),

@@ -7,6 +7,7 @@ pub(crate) mod passwd;
 pub(crate) mod reach;
 pub(crate) mod relay;
 pub(crate) mod serve;
+pub(crate) mod sftp_server;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,6 +67,9 @@ pub(crate) enum Command {
     /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
     #[command(after_long_help = relay::EXAMPLES)]
     Relay(relay::Flags),
+    /// Serve one SFTP session on standard input and output (a subsystem of an SSH server)
+    #[command(after_long_help = sftp_server::EXAMPLES)]
+    SftpServer(sftp_server::Flags),
     /// List a folder
     #[command(after_long_help = files::EXIT_CODES)]
     Ls(files::look::List),
