@@ -1,5 +1,7 @@
 //! `pasarela doctor`: why transfers fail, with a server, on this machine's network, or of a configuration.
 
+mod server;
+
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
@@ -58,8 +60,10 @@ pub(crate) struct Flags {
 
 /// Examines, and tells.
 pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let report = Report::new(flags.url.clone().unwrap_or_default());
-    let _ = (&flags.server, flags.idle, flags.upload, &flags.reaching);
+    if let Some(url) = &flags.url {
+        return server::examine(flags, url);
+    }
+    let report = Report::new("");
     flags.show(&report)
 }
 
