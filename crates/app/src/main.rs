@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Mv(flags) => return ended(cli::files::change::rename(flags)),
         Command::Stat(flags) => return ended(cli::files::look::stat(flags)),
         Command::Hash(flags) => return ended(cli::files::look::hash(flags)),
+        Command::Doctor(flags) => return ended(cli::doctor::run(flags)),
         Command::Completions { shell } => cli::documents::completions(*shell),
         Command::Man { page } => cli::documents::man(page),
     };

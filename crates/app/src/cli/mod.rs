@@ -1,6 +1,7 @@
 //! The command line: commands and flags; what a flag means is defined by its key in the table of keys.
 
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod files;
 pub(crate) mod passwd;
@@ -100,6 +101,9 @@ pub(crate) enum Command {
     /// Print digests of files
     #[command(after_long_help = files::EXIT_CODES)]
     Hash(files::look::Hash),
+    /// Find out why transfers fail: with a server, on this machine's network, or of a server's own configuration
+    #[command(after_long_help = doctor::EXAMPLES)]
+    Doctor(doctor::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {

@@ -7,9 +7,11 @@
 mod known;
 mod sessions;
 mod trust;
+mod validity;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::Resumption;
@@ -21,7 +23,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 pub use known::{Known, KnownServers};
-pub use trust::{BadPin, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use trust::{BadPin, Lack, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use validity::Validity;
 
 use crate::stream::Tickets;
 use crate::{ALPN_DATA, Fingerprint, Stream};
@@ -33,6 +36,7 @@ pub struct ClientTls {
     config: Arc<ClientConfig>,
     /// The same, for data connections that say what they are.
     data_config: Arc<ClientConfig>,
+    names_data: AtomicBool,
     name: ServerName<'static>,
     judge: Arc<Judge>,
     sessions: Arc<Sessions>,
@@ -106,6 +110,7 @@ impl ClientTls {
         Ok(Self {
             config: Arc::new(config),
             data_config: Arc::new(data_config),
+            names_data: AtomicBool::new(false),
             name,
             judge,
             sessions,
@@ -127,19 +132,47 @@ impl ClientTls {
         Ok((stream, shown))
     }
 
-    /// The handshake of a data connection; resumes a session of the control connection where there is one. `by_name`
-    /// offers [`ALPN_DATA`], and nothing else, which servers that have not heard of it may refuse.
+    /// Data connections say from now on that they are ones: they offer [`ALPN_DATA`] and nothing else, which servers that
+    /// have not heard of it may refuse.
+    pub fn name_data_connections(&self) {
+        self.names_data.store(true, Ordering::Relaxed);
+    }
+
+    /// The handshake of a data connection; resumes a session of the control connection where there is one.
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect_data(&self, tcp: TcpStream, by_name: bool) -> Result<Stream, ConnectError> {
-        let config = if by_name { &self.data_config } else { &self.config };
+    pub async fn connect_data(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
+        let config = if self.names_data.load(Ordering::Relaxed) {
+            &self.data_config
+        } else {
+            &self.config
+        };
         let stream = self.shake_hands(tcp, config).await?;
         let expected = *self.control_key.lock().unwrap_or_else(PoisonError::into_inner);
         if expected.is_some_and(|key| self.shown(&stream).is_ok_and(|shown| shown.key != key)) {
             return Err(ConnectError::AnotherServer);
         }
         Ok(stream)
+    }
+
+    /// Why the last certificate was refused, if it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<TrustError> {
+        self.judge.verdict()
+    }
+
+    /// What the authorities lacked to vouch for the last certificate, whether the server was trusted all the same or
+    /// not; `None` where they vouched, or were not asked.
+    #[must_use]
+    pub fn lack(&self) -> Option<Lack> {
+        self.judge.lack()
+    }
+
+    /// From when until when the last certificate holds; `None` before a handshake, or where it cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.judge.validity()
     }
 
     /// Whether sessions could be resumed and none is left: the next data connection would not be resumed.

@@ -47,8 +47,11 @@ async fn data_connections_resume_the_control_connection_again_and_again() {
     // More than the tickets that the control connection gave; each data connection gives the next one its ticket.
     for round in 0..24 {
         let tcp = dial(to).await;
-        let by_name = round % 2 == 0;
-        let (accepted, connected) = tokio::join!(host.accept(As::Data), tls.connect_data(tcp, by_name));
+        let by_name = round >= 12;
+        if by_name {
+            tls.name_data_connections();
+        }
+        let (accepted, connected) = tokio::join!(host.accept(As::Data), tls.connect_data(tcp));
         let (mut accepted, mut stream) = (accepted.unwrap(), connected.unwrap());
         assert_eq!(accepted.alpn.as_deref(), by_name.then_some(ALPN_DATA));
         assert!(stream.is_resumed() && accepted.resumed.is_some());
@@ -170,7 +173,7 @@ async fn a_data_connection_to_another_key_is_refused() {
     .unwrap();
     control(&host, &tls, to).await.unwrap();
     let tcp = dial(elsewhere).await;
-    let (_, connected) = tokio::join!(other.accept(As::Data), tls.connect_data(tcp, false));
+    let (_, connected) = tokio::join!(other.accept(As::Data), tls.connect_data(tcp));
     assert!(matches!(connected.unwrap_err(), ConnectError::AnotherServer));
 }
 
