@@ -4,7 +4,10 @@
 //! stable ids, the severity, the exit code and the advice; docs/doctor.md lists them for people.
 
 pub mod advice;
+pub mod climb;
 mod finding;
+pub mod network;
+pub mod opening;
 mod report;
 
 pub use advice::Kind;

@@ -394,6 +394,7 @@ impl Keeper {
         {
             *fixed = Rung {
                 via: Via::Fixed,
+                asked: None,
                 how: "a forward that the relay has found".to_owned(),
                 outcome: Outcome::Verified {
                     endpoint,
@@ -445,6 +446,7 @@ impl Keeper {
         let port = self.listening.address.port();
         let rung = |own: IpAddr, outcome| Rung {
             via: Via::Direct,
+            asked: None,
             how: if own.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
             outcome,
             took: Duration::ZERO,
@@ -480,6 +482,7 @@ impl Keeper {
         if rungs.is_empty() {
             rungs.push(Rung {
                 via: Via::Direct,
+                asked: None,
                 how: "IPv4".to_owned(),
                 outcome: Outcome::Refused {
                     reason: Reason::NoRoute,
@@ -526,6 +529,7 @@ impl Keeper {
         };
         Rung {
             via: Via::Fixed,
+            asked: None,
             how: "the operator's word".to_owned(),
             outcome,
             took: start.elapsed(),
@@ -602,6 +606,7 @@ fn relay_hosts(allocation: &Allocation) -> [IpAddr; 2] {
 fn switched_off(via: Via) -> Rung {
     Rung {
         via,
+        asked: None,
         how: String::new(),
         outcome: Outcome::Skipped {
             reason: Reason::NotAllowed,
