@@ -99,6 +99,20 @@ pub(crate) fn bound(address: SocketAddr, has_ipv4: bool, shares_port: bool) -> i
     }
 }
 
+/// The same where nobody else listens, also nobody who shares the port: of two that share it each gets half of the
+/// connections.
+///
+/// # Errors
+/// As [`bound`].
+pub(crate) fn bound_alone(address: SocketAddr, has_ipv4: bool, shares_port: bool) -> io::Result<TcpListener> {
+    let alone = bound(address, has_ipv4, false)?;
+    if !shares_port {
+        return Ok(alone);
+    }
+    drop(alone);
+    bound(address, has_ipv4, true)
+}
+
 fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if is_wildcard_v6(address) {

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// How long it may take until what has been found counts.
+/// How long it may take until what has been found counts, and until it is given back.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a peer may take to hear the mark.
@@ -86,12 +86,12 @@ impl Climb {
         self.reach.reports()
     }
 
-    /// Gives everything back, for a few seconds at most.
+    /// Gives everything back; that takes a moment, and 20 s at most where questions are still under way.
     pub async fn close(self) {
         let closing: Vec<_> = self
             .publications
             .into_iter()
-            .map(|publication| tokio::spawn(publication.close()))
+            .map(|publication| tokio::spawn(publication.close_within(PATIENCE)))
             .collect();
         for closed in closing {
             let _ = closed.await;

@@ -18,7 +18,7 @@ use crate::climb::Climb;
 use crate::report::Report;
 pub use datagrams::{Datagrams, Sight};
 pub use verdict::proof_words;
-pub(crate) use verdict::{best, doubt_words, missing};
+pub(crate) use verdict::{best, doubt_words, missing, tried};
 
 /// What was found out about this machine's network.
 #[derive(Debug)]
@@ -55,14 +55,18 @@ pub async fn look(climb: &Climb) -> Option<Facts> {
 pub fn tell(facts: &Facts, report: &mut Report) {
     facts.measured(report);
     if let [(url, _), ..] = &facts.running[..] {
-        let lines = facts
-            .running
-            .iter()
-            .map(|(url, verified)| format!("{url} ({})", if *verified { "verified" } else { "not proved from outside" }));
+        let lines = facts.running.iter().map(|(url, verified)| {
+            format!(
+                "{url} ({})",
+                if *verified {
+                    "verified"
+                } else {
+                    "not proved from outside"
+                }
+            )
+        });
         let says = format!("a server runs here and says that it is reached at {url}");
-        report.add(
-            crate::Finding::new(&crate::advice::network::SERVER_RUNNING, says).all_evidence(lines),
-        );
+        report.add(crate::Finding::new(&crate::advice::network::SERVER_RUNNING, says).all_evidence(lines));
     }
     let findings = [
         addresses::ipv4(facts),
@@ -140,10 +144,9 @@ impl Facts {
             .filter(move |rung| rung.asked.is_some_and(|(router, _)| router == at))
     }
 
-    /// Whether a way without a relay is known to stand.
-    fn stands_alone(&self) -> bool {
-        let mut rungs = self.ladder.rungs.iter();
-        rungs.any(|rung| rung.via != Via::Relayed && rung.outcome.is_verified())
+    /// Whether some way is known to stand.
+    fn is_reached(&self) -> bool {
+        self.ladder.rungs.iter().any(|rung| rung.outcome.is_verified())
     }
 }
 

@@ -99,11 +99,31 @@ impl Server {
         let rules = |fact, title, text| Rules { fact, title, text };
         vec![
             rules("opening.ports", "TCP ports", self.table(&openings)),
-            rules("opening.router", "router", firewall::router(self, &openings, links)),
-            rules("opening.nftables", "nftables (nft -f FILE)", firewall::nftables(self, &openings)),
-            rules("opening.docker_run", "Docker", containers::docker_run(self, &openings)),
-            rules("opening.compose", "Docker Compose", containers::compose(self, &openings)),
-            rules("opening.kubernetes", "Kubernetes", containers::kubernetes(self, &openings)),
+            rules(
+                "opening.router",
+                "router",
+                firewall::router(self, &openings, links),
+            ),
+            rules(
+                "opening.nftables",
+                "nftables (nft -f FILE)",
+                firewall::nftables(self, &openings),
+            ),
+            rules(
+                "opening.docker_run",
+                "Docker",
+                containers::docker_run(self, &openings),
+            ),
+            rules(
+                "opening.compose",
+                "Docker Compose",
+                containers::compose(self, &openings),
+            ),
+            rules(
+                "opening.kubernetes",
+                "Kubernetes",
+                containers::kubernetes(self, &openings),
+            ),
         ]
     }
 
@@ -143,7 +163,11 @@ impl Server {
         if let (Data::Ports(first, last), Some(listener)) = (self.data, self.listeners.first())
             && !is_loopback(listener.address)
         {
-            addresses.extend((first..=last).take(MOST).map(|port| SocketAddr::new(listener.address.ip(), port)));
+            addresses.extend(
+                (first..=last)
+                    .take(MOST)
+                    .map(|port| SocketAddr::new(listener.address.ip(), port)),
+            );
         }
         addresses
     }
@@ -151,7 +175,10 @@ impl Server {
     /// The scheme of a port's URL; `None` for a data port.
     #[must_use]
     pub fn scheme(&self, address: SocketAddr) -> Option<&'static str> {
-        let listener = self.listeners.iter().find(|listener| listener.address == address)?;
+        let listener = self
+            .listeners
+            .iter()
+            .find(|listener| listener.address == address)?;
         Some(if listener.implicit { "ftps" } else { "ftp" })
     }
 
@@ -172,7 +199,10 @@ impl Server {
                 true => String::new(),
                 false => format!(" (at {} only)", written(&opening.hosts)),
             };
-            rows.push((opening.numbers(), format!("in: {}{hosts}", opening.what(self.data))));
+            rows.push((
+                opening.numbers(),
+                format!("in: {}{hosts}", opening.what(self.data)),
+            ));
         }
         for relay in &self.relays {
             let there = relay.split_once(':').map_or(relay.as_str(), |(_, there)| there);
@@ -182,7 +212,9 @@ impl Server {
             rows.push((server.clone(), "out: a STUN server (UDP too)".to_owned()));
         }
         let width = rows.iter().map(|(port, _)| port.len()).max().unwrap_or(0);
-        rows.iter().map(|(port, what)| format!("{port:width$}  {what}\n")).collect()
+        rows.iter()
+            .map(|(port, what)| format!("{port:width$}  {what}\n"))
+            .collect()
     }
 }
 
@@ -212,20 +244,39 @@ pub fn tell_attempts(attempts: &[Attempt], greeting: &str, runs: bool, report: &
             continue;
         }
         let heard = attempt.heard.as_ref().map(|heard| format!("it says: {heard}"));
-        if is_taken(attempt) && attempt.heard.as_ref().is_some_and(|heard| heard.starts_with(greeting)) {
+        if is_taken(attempt)
+            && attempt
+                .heard
+                .as_ref()
+                .is_some_and(|heard| heard.starts_with(greeting))
+        {
             let says = format!("a server with this configuration's greeting listens at {address} already");
             report.add(Finding::new(&kinds::SERVER_ANSWERS, says).all_evidence(heard));
             continue;
         }
         let (kind, says) = match error.kind() {
-            io::ErrorKind::AddrInUse => (&kinds::PORT_TAKEN, format!("another program listens at {address}")),
-            io::ErrorKind::PermissionDenied => (&kinds::PORT_DENIED, format!("this user may not listen at {address}")),
-            io::ErrorKind::AddrNotAvailable => {
-                (&kinds::ADDRESS_MISSING, format!("no interface of this machine has {}", address.ip()))
-            }
-            _ => (&kinds::BIND_FAILED, format!("the server cannot listen at {address}")),
+            io::ErrorKind::AddrInUse => (
+                &kinds::PORT_TAKEN,
+                format!("another program listens at {address}"),
+            ),
+            io::ErrorKind::PermissionDenied => (
+                &kinds::PORT_DENIED,
+                format!("this user may not listen at {address}"),
+            ),
+            io::ErrorKind::AddrNotAvailable => (
+                &kinds::ADDRESS_MISSING,
+                format!("no interface of this machine has {}", address.ip()),
+            ),
+            _ => (
+                &kinds::BIND_FAILED,
+                format!("the server cannot listen at {address}"),
+            ),
         };
-        report.add(Finding::new(kind, says).evidence(error.to_string()).all_evidence(heard));
+        report.add(
+            Finding::new(kind, says)
+                .evidence(error.to_string())
+                .all_evidence(heard),
+        );
     }
     if !held.is_empty() {
         let says = format!("the server runs and listens at {}", held.join(", "));

@@ -133,9 +133,14 @@ impl Publication {
     }
 
     /// Gives everything back to the routers, for a few seconds at most.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        self.close_within(GIVE_BACK).await;
+    }
+
+    /// The same for as long as this: what a router is still being asked for takes up to 20 s until it can be given back.
+    pub async fn close_within(mut self, patience: Duration) {
         self.stop.send_replace(true);
-        let _ = timeout(GIVE_BACK, &mut self.keeper).await;
+        let _ = timeout(patience, &mut self.keeper).await;
     }
 }
 

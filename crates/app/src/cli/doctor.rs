@@ -64,7 +64,7 @@ pub(crate) struct Flags {
     reaching: Reaching,
 
     #[command(flatten)]
-    network: network::Flags,
+    network: network::Asking,
 }
 
 /// Examines, and tells.
@@ -72,7 +72,9 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if let Some(config) = &flags.server {
         let (report, rules) = network::opening(&flags.network, config)?;
         if !flags.json {
-            rules.iter().try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
+            rules
+                .iter()
+                .try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
         }
         return flags.show(&report);
     }

@@ -69,17 +69,26 @@ pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
         let says = format!("a relay of yours could connect to this machine's IPv6 address {own}");
         return vec![Finding::new(&kinds::IPV6_OPEN, says)];
     }
-    let router = facts.ladder.view.gateway_v6.map(|gateway| format!("default router {gateway}"));
+    let router = facts
+        .ladder
+        .view
+        .gateway_v6
+        .map(|gateway| format!("default router {gateway}"));
     for rung in facts.asked(Router::Ipv6) {
         if let (Outcome::Verified { endpoint, .. }, Some((_, protocol))) = (&rung.outcome, rung.asked) {
-            let says = format!("the router opens its IPv6 firewall on request, by {protocol}: {endpoint} leads here");
+            let says = format!(
+                "the router opens its IPv6 firewall on request, by {protocol}: {endpoint} leads here"
+            );
             return vec![Finding::new(&kinds::IPV6_PINHOLE, says).all_evidence(router)];
         }
     }
-    let closed = facts.rungs(Via::Direct).filter_map(refusal).find_map(|reason| match reason {
-        Reason::DialledBack(endpoint, how) if endpoint.is_ipv6() => Some(format!("{endpoint}: {how}")),
-        _ => None,
-    });
+    let closed = facts
+        .rungs(Via::Direct)
+        .filter_map(refusal)
+        .find_map(|reason| match reason {
+            Reason::DialledBack(endpoint, how) if endpoint.is_ipv6() => Some(format!("{endpoint}: {how}")),
+            _ => None,
+        });
     let asked = facts
         .asked(Router::Ipv6)
         .filter_map(|rung| Some(format!("{}: {}", rung.how, said(refusal(rung)?))));
@@ -91,7 +100,9 @@ pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
         .evidence(line),
         None => Finding::new(
             &kinds::IPV6_FIREWALL_UNKNOWN,
-            format!("this machine has the IPv6 address {own}; whether a firewall stands before it cannot be seen from here"),
+            format!(
+                "this machine has the IPv6 address {own}; whether a firewall stands before it cannot be seen from here"
+            ),
         ),
     };
     vec![finding.all_evidence(router.into_iter().chain(asked))]

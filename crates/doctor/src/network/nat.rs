@@ -13,7 +13,10 @@ use crate::advice::network as kinds;
 pub(super) fn stun(facts: &Facts) -> Vec<Finding> {
     let seen = facts.ladder.view.seen_v4;
     if facts.plan.stun.is_empty() {
-        let mut finding = Finding::new(&kinds::STUN_NOT_ASKED, "no STUN server was asked, as none was named");
+        let mut finding = Finding::new(
+            &kinds::STUN_NOT_ASKED,
+            "no STUN server was asked, as none was named",
+        );
         if let Some(hint) = finding.advice.clone() {
             finding = finding.evidence(hint);
         }
@@ -132,10 +135,13 @@ fn kind_alone(facts: &Facts) -> Option<Finding> {
 
 /// What two servers see of one port, where that differs.
 fn symmetric(facts: &Facts) -> Option<(std::net::SocketAddr, std::net::SocketAddr)> {
-    facts.rungs(Via::Punched).filter_map(refusal).find_map(|reason| match reason {
-        Reason::Symmetric(one, other) => Some((*one, *other)),
-        _ => None,
-    })
+    facts
+        .rungs(Via::Punched)
+        .filter_map(refusal)
+        .find_map(|reason| match reason {
+            Reason::Symmetric(one, other) => Some((*one, *other)),
+            _ => None,
+        })
 }
 
 pub(super) fn dependence_word(dependence: Dependence) -> &'static str {

@@ -25,25 +25,41 @@ pub(super) fn mappings(facts: &Facts) -> Vec<Finding> {
         return vec![Finding::new(&kinds::MAPPING_NOT_ASKED, says)];
     };
     let mut findings = Vec::new();
-    let next: Vec<&Rung> = facts.asked(Router::Next).filter(|rung| grants(rung).is_some()).collect();
+    let next: Vec<&Rung> = facts
+        .asked(Router::Next)
+        .filter(|rung| grants(rung).is_some())
+        .collect();
     let own: Vec<&Rung> = facts.asked(Router::Own).collect();
     // Where the next router has mapped the port, the ladder does not speak of the first one any more.
     if let Some((kind, protocol)) = own.iter().find_map(|rung| grants(rung)) {
         let says = match own.iter().find_map(|rung| rung.outcome.endpoint()) {
-            Some(endpoint) => format!("the router {gateway} maps ports on request, by {protocol}: {endpoint} leads here"),
+            Some(endpoint) => {
+                format!("the router {gateway} maps ports on request, by {protocol}: {endpoint} leads here")
+            }
             None => format!("the router {gateway} maps ports on request, by {protocol}"),
         };
         findings.push(Finding::new(kind, says).all_evidence(refusals(&own)));
     } else if !own.is_empty() {
-        let (kind, says) = match own.iter().all(|rung| is_silence(rung)) {
-            true => (&kinds::MAPPING_ABSENT, "maps no ports on request"),
-            false => (&kinds::MAPPING_REFUSED, "was asked for a mapping and refuses"),
+        let is_low = own.iter().any(|rung| is_low_port(rung));
+        let (kind, says) = match own.iter().all(|rung| is_silence(rung) || is_low_port(rung)) {
+            true if is_low => (
+                &kinds::MAPPING_ABSENT,
+                format!("does not map port {} on request", facts.ladder.port),
+            ),
+            true => (&kinds::MAPPING_ABSENT, "maps no ports on request".to_owned()),
+            false => (
+                &kinds::MAPPING_REFUSED,
+                "was asked for a mapping and refuses".to_owned(),
+            ),
         };
-        findings.push(Finding::new(kind, format!("the router {gateway} {says}")).all_evidence(refusals(&own)));
+        findings
+            .push(Finding::new(kind, format!("the router {gateway} {says}")).all_evidence(refusals(&own)));
     }
     for rung in next {
         if let (Some((kind, protocol)), Some(endpoint)) = (grants(rung), rung.outcome.endpoint()) {
-            let says = format!("the next router out maps ports on request, by {protocol}: {endpoint} leads to the first one");
+            let says = format!(
+                "the next router out maps ports on request, by {protocol}: {endpoint} leads to the first one"
+            );
             findings.push(Finding::new(kind, says));
         }
     }
@@ -56,18 +72,24 @@ pub(super) fn beyond(facts: &Facts) -> Vec<Finding> {
     let Some(own) = view.source_v4.map(IpAddr::from).filter(|_| !facts.is_public()) else {
         return Vec::new();
     };
-    let outside = facts.ladder.rungs.iter().filter_map(refusal).find_map(|reason| match reason {
-        Reason::BehindAnother(ip) => Some((*ip, format!("the router's own outside address is {ip}"))),
-        Reason::Differs { router, seen } => Some((
-            *router,
-            format!("the router says that its address is {router}, but the Internet sees {seen}"),
-        )),
-        _ => None,
-    });
+    let outside = facts
+        .asked(Router::Own)
+        .filter_map(refusal)
+        .find_map(|reason| match reason {
+            Reason::BehindAnother(ip) => Some((*ip, format!("the router's own outside address is {ip}"))),
+            Reason::Differs { router, seen } => Some((
+                *router,
+                format!("the router says that its address is {router}, but the Internet sees {seen}"),
+            )),
+            _ => None,
+        });
     let mut evidence: Vec<String> = outside.iter().map(|(_, line)| line.clone()).collect();
     if view.hops.len() > 1 {
         let hops: Vec<String> = view.hops.iter().map(ToString::to_string).collect();
-        evidence.push(format!("routers with private addresses on the way out: {}", hops.join(", ")));
+        evidence.push(format!(
+            "routers with private addresses on the way out: {}",
+            hops.join(", ")
+        ));
     }
     let is_shared = |ip: IpAddr| Class::of(ip) == Class::Shared;
     let is_carriers = is_shared(own)
@@ -76,7 +98,7 @@ pub(super) fn beyond(facts: &Facts) -> Vec<Finding> {
     if is_shared(own) {
         evidence.push(format!("this machine's own address is {own}"));
     }
-    let severity = match facts.stands_alone() {
+    let severity = match facts.is_reached() {
         true => Severity::Note,
         false => Severity::Warning,
     };
@@ -122,11 +144,16 @@ fn is_silence(rung: &Rung) -> bool {
                 | Refusal::PortUnreachable
                 | Refusal::VersionMismatch
                 | Refusal::Unreachable(_)
-                | Refusal::NoService
-                | Refusal::LowPort,
+                | Refusal::NoService,
             ..
         })
     )
+}
+
+/// Whether the protocol was not used, as the port is below 1024.
+fn is_low_port(rung: &Rung) -> bool {
+    let low = Refusal::LowPort;
+    matches!(refusal(rung), Some(Reason::Router { why, .. }) if *why == low)
 }
 
 /// What the router said to each protocol that did not lead to a mapping.

@@ -45,6 +45,11 @@ pub(super) fn host(facts: &Facts) -> Vec<Finding> {
     if ladder.situation.contains(&Situation::Offline) {
         return Vec::new();
     }
+    // What runs knows best.
+    if let Some((url, _)) = facts.running.iter().find(|(_, verified)| *verified) {
+        let says = format!("the server that runs here can be reached from outside at {url}");
+        return vec![Finding::new(&kinds::REACHABLE, says)];
+    }
     vec![match best(ladder).map(|rung| (rung, &rung.outcome)) {
         Some((rung, Outcome::Verified { endpoint, proof })) => {
             let says = format!(
@@ -56,13 +61,17 @@ pub(super) fn host(facts: &Facts) -> Vec<Finding> {
         Some((rung, Outcome::Unproven { endpoint, doubt })) => Finding::new(
             &kinds::REACHABLE_UNPROVEN,
             format!(
-                "this machine may be reached from outside at {endpoint}, but {}",
+                "nothing proves that {endpoint} can be reached from outside: {}",
                 doubt_words(*doubt)
             ),
         )
         .evidence(format!("{}, {}", rung.via, rung.how)),
         _ => {
             let (why, advice) = missing(ladder);
+            let advice = match facts.plan.rungs.contains(&Via::Mapped) {
+                true => advice.to_owned(),
+                false => format!("let the router be asked (--reach auto); {advice}"),
+            };
             let says = format!("this machine cannot host without a relay: {why}");
             let finding = Finding::new(&kinds::UNREACHABLE, says)
                 .advice(advice)
@@ -96,13 +105,14 @@ pub(crate) fn best(ladder: &Report) -> Option<&Rung> {
 }
 
 /// Every way that was tried and does not hold.
-fn tried(ladder: &Report) -> impl Iterator<Item = String> {
+pub(crate) fn tried(ladder: &Report) -> impl Iterator<Item = String> {
     ladder.rungs.iter().filter_map(|rung| match &rung.outcome {
         Outcome::Refused { reason } if rung.asked.is_some() => Some(format!("{}, {reason}", rung.via)),
         Outcome::Refused { reason } => Some(format!("{}: {reason}", rung.via)),
-        Outcome::Unproven { .. } if rung.via == Via::Punched => {
-            Some(format!("{}: the NAT lets in only those who were sent to", rung.via))
-        }
+        Outcome::Unproven { .. } if rung.via == Via::Punched => Some(format!(
+            "{}: the NAT lets in only those who were sent to",
+            rung.via
+        )),
         _ => None,
     })
 }
@@ -146,7 +156,9 @@ pub fn proof_words(proof: Proof) -> &'static str {
         Proof::OwnDial => "dialled from here, the router led back to this machine",
         Proof::RouterAndStun => "the router forwards it, and the Internet sees the router's address",
         Proof::Router => "the router says that it lets connections through",
-        Proof::OwnAddressSeen => "the Internet sees this machine's own address, as far as no firewall stands before it",
+        Proof::OwnAddressSeen => {
+            "the Internet sees this machine's own address, as far as no firewall stands before it"
+        }
         Proof::Relay => "a relay lends it",
     }
 }
@@ -157,7 +169,11 @@ pub(crate) fn doubt_words(doubt: Doubt) -> &'static str {
         Doubt::Firewall => "whether a firewall stands before it cannot be seen from here",
         Doubt::Forward => "whether the router forwards it cannot be seen from here",
         Doubt::Filtering => "whether the NAT lets strangers in over TCP cannot be seen from here",
-        Doubt::OperatorsWord => "whether the address or name that was given is right cannot be seen from here",
-        Doubt::InnerForward => "whether the first router forwards what the second one maps cannot be seen from here",
+        Doubt::OperatorsWord => {
+            "whether the address or name that was given is right cannot be seen from here"
+        }
+        Doubt::InnerForward => {
+            "whether the first router forwards what the second one maps cannot be seen from here"
+        }
     }
 }

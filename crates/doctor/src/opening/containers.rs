@@ -34,7 +34,11 @@ fn published(server: &Server, openings: &[Opening]) -> Vec<String> {
         };
         for host in hosts {
             for run in opening.runs(server) {
-                published.push(format!("{host}{}:{}", run.outside_numbers(), run.inside_numbers()));
+                published.push(format!(
+                    "{host}{}:{}",
+                    run.outside_numbers(),
+                    run.inside_numbers()
+                ));
             }
         }
     }
@@ -54,7 +58,11 @@ pub(super) fn docker_run(server: &Server, openings: &[Opening]) -> String {
         .iter()
         .map(|ports| format!("-p {ports}"))
         .collect();
-    format!("{}docker run {} IMAGE\n", remarks(server, openings), flags.join(" "))
+    format!(
+        "{}docker run {} IMAGE\n",
+        remarks(server, openings),
+        flags.join(" ")
+    )
 }
 
 /// A service of a compose file.

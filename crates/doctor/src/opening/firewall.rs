@@ -42,7 +42,9 @@ pub(super) fn router(server: &Server, openings: &[Opening], links: &Links) -> St
     }
     if rows.is_empty() {
         let why = match links.source_v4 {
-            Some(own) if Class::of(own.into()).is_public() => "this machine's IPv4 address is public: nothing to forward",
+            Some(own) if Class::of(own.into()).is_public() => {
+                "this machine's IPv4 address is public: nothing to forward"
+            }
             _ => "no IPv4 address of this machine to forward to",
         };
         let _ = writeln!(text, "{why}");
@@ -86,7 +88,9 @@ pub(super) fn nftables(server: &Server, openings: &[Opening]) -> String {
         }
     }
     if !server.relays.is_empty() {
-        text.push_str("# the server connects out to its relay: a chain `output` that drops has to let that through\n");
+        text.push_str(
+            "# the server connects out to its relay: a chain `output` that drops has to let that through\n",
+        );
     }
     text
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Finding;
 use crate::advice::opening as kinds;
-use crate::network::{best, doubt_words, missing, proof_words};
+use crate::network::{best, doubt_words, missing, proof_words, tried};
 
 /// What is known of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,16 +48,12 @@ impl Outside {
                 known,
             })
         });
-        let refused = ladder.rungs.iter().filter_map(|rung| match &rung.outcome {
-            Outcome::Refused { reason } => Some(format!("{}: {reason}", rung.via)),
-            _ => None,
-        });
         let (why, advice) = missing(ladder);
         Self {
             port: ladder.port,
             missing: way.is_none().then(|| (why.to_owned(), advice.to_owned())),
             way,
-            refused: refused.collect(),
+            refused: tried(ladder).collect(),
         }
     }
 
@@ -92,7 +88,12 @@ impl Outside {
             .iter()
             .filter(|rung| rung["verdict"] == "refused")
             .filter_map(|rung| Some(format!("{}: {}", text(rung, "via")?, text(rung, "reason")?)));
-        let advice: Vec<&str> = port["advice"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let advice: Vec<&str> = port["advice"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         Some(Self {
             port: number,
             missing: best
@@ -109,12 +110,32 @@ impl Outside {
         let port = self.port;
         let refused = self.refused.iter().cloned();
         match (&self.way, &self.missing) {
-            (Some(Way { endpoint, via, known: Ok(proof) }), _) => {
-                let says = format!("port {port} can be reached from outside at {endpoint}: {}", proof_words(*proof));
+            (
+                Some(Way {
+                    endpoint,
+                    via,
+                    known: Ok(proof),
+                }),
+                _,
+            ) => {
+                let says = format!(
+                    "port {port} can be reached from outside at {endpoint}: {}",
+                    proof_words(*proof)
+                );
                 Finding::new(&kinds::OUTSIDE_OPEN, says).evidence(via.clone())
             }
-            (Some(Way { endpoint, via, known: Err(doubt) }), _) => {
-                let says = format!("port {port} may be reached from outside at {endpoint}, but {}", doubt_words(*doubt));
+            (
+                Some(Way {
+                    endpoint,
+                    via,
+                    known: Err(doubt),
+                }),
+                _,
+            ) => {
+                let says = format!(
+                    "nothing proves that port {port} can be reached from outside at {endpoint}: {}",
+                    doubt_words(*doubt)
+                );
                 Finding::new(&kinds::OUTSIDE_UNPROVEN, says)
                     .evidence(via.clone())
                     .all_evidence(refused)
@@ -122,7 +143,9 @@ impl Outside {
             (None, missing) => {
                 let (why, advice) = missing.clone().unwrap_or_default();
                 let says = format!("port {port} cannot be reached from outside: {why}");
-                let finding = Finding::new(&kinds::OUTSIDE_CLOSED, says).all_evidence(refused).likely();
+                let finding = Finding::new(&kinds::OUTSIDE_CLOSED, says)
+                    .all_evidence(refused)
+                    .likely();
                 match advice.is_empty() {
                     true => finding,
                     false => finding.advice(advice),
@@ -143,8 +166,11 @@ pub fn relays(ladder: &reach::Report) -> Vec<Finding> {
                 format!("the relay {} can be reached and lends {endpoint}", rung.how),
             )),
             Outcome::Refused { reason } => Some(
-                Finding::new(&kinds::RELAY_REFUSED, format!("the relay {} lends nothing", rung.how))
-                    .evidence(reason.to_string()),
+                Finding::new(
+                    &kinds::RELAY_REFUSED,
+                    format!("the relay {} lends nothing", rung.how),
+                )
+                .evidence(reason.to_string()),
             ),
             Outcome::Skipped { .. } => None,
         })

@@ -43,7 +43,9 @@ impl Opening {
         match (self.role, has_data) {
             (Role::Control, true) => "control connections (FTP, TLS by AUTH) and data connections",
             (Role::Control, false) => "control connections (FTP, TLS by AUTH)",
-            (Role::Implicit, true) => "control connections (FTPS, TLS from the first byte) and data connections",
+            (Role::Implicit, true) => {
+                "control connections (FTPS, TLS from the first byte) and data connections"
+            }
             (Role::Implicit, false) => "control connections (FTPS, TLS from the first byte)",
             (Role::Data, _) => "data connections",
         }
@@ -55,9 +57,7 @@ impl Opening {
         for inside in self.first..=self.last {
             let outside = server.outside(inside);
             match runs.last_mut() {
-                Some(run)
-                    if u32::from(run.outside) + u32::from(run.more) + 1 == u32::from(outside) =>
-                {
+                Some(run) if u32::from(run.outside) + u32::from(run.more) + 1 == u32::from(outside) => {
                     run.more += 1;
                 }
                 _ => runs.push(Run {
@@ -93,7 +93,11 @@ pub(super) fn openings(server: &Server) -> Vec<Opening> {
     let mut openings: Vec<Opening> = Vec::new();
     for listener in server.listeners.iter().filter(|l| !is_loopback(l.address)) {
         let port = listener.address.port();
-        let role = if listener.implicit { Role::Implicit } else { Role::Control };
+        let role = if listener.implicit {
+            Role::Implicit
+        } else {
+            Role::Control
+        };
         add(&mut openings, listener.address.ip(), (port, port), role);
     }
     // Data ports listen at the address of the first control port.
@@ -106,7 +110,11 @@ pub(super) fn openings(server: &Server) -> Vec<Opening> {
 }
 
 fn add(openings: &mut Vec<Opening>, host: IpAddr, (first, last): (u16, u16), role: Role) {
-    let hosts = if host.is_unspecified() { Vec::new() } else { vec![host] };
+    let hosts = if host.is_unspecified() {
+        Vec::new()
+    } else {
+        vec![host]
+    };
     let same = openings
         .iter_mut()
         .find(|other| (other.first, other.last, other.role) == (first, last, role));

@@ -15,6 +15,7 @@ use pasarela_reach::{Plan, Reach};
 use pasarela_server::{DataPorts, TlsMode};
 use pasarela_session::account::TlsNeed;
 use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::ServeFlags;
 use crate::config::keys;
@@ -26,7 +27,7 @@ use crate::{listen, log, reach_state, surroundings};
 /// The flags of an examination without a URL: what may be asked.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Without a URL")]
-pub(super) struct Flags {
+pub(super) struct Asking {
     /// The configuration of the server that is to run here: its ports, STUN servers and relays
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["url", "server"])]
     config: Option<PathBuf>,
@@ -51,7 +52,7 @@ pub(super) struct Flags {
 }
 
 /// Examines this machine's network.
-pub(super) fn examine(flags: &Flags) -> Result<Report, Failure> {
+pub(super) fn examine(flags: &Asking) -> Result<Report, Failure> {
     let typed = flags.typed(flags.config.as_deref())?;
     in_runtime(async {
         let running = running(&typed);
@@ -71,7 +72,7 @@ pub(super) fn examine(flags: &Flags) -> Result<Report, Failure> {
 }
 
 /// What a server with this configuration needs opened, and whether it is.
-pub(super) fn opening(flags: &Flags, config: &Path) -> Result<(Report, Vec<Rules>), Failure> {
+pub(super) fn opening(flags: &Asking, config: &Path) -> Result<(Report, Vec<Rules>), Failure> {
     let typed = flags.typed(Some(config))?;
     in_runtime(async {
         let mut report = Report::new(format!("a server with the configuration {}", config.display()));
@@ -112,7 +113,7 @@ pub(super) fn opening(flags: &Flags, config: &Path) -> Result<(Report, Vec<Rules
     })
 }
 
-impl Flags {
+impl Asking {
     fn typed(&self, config: Option<&Path>) -> Result<Typed, Failure> {
         let flags = ServeFlags {
             config: config.map(Path::to_owned),
@@ -139,12 +140,17 @@ fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fa
     runtime.block_on(work)
 }
 
-/// Ends early at SIGINT, so that what routers were asked for is given back.
+/// Ends early at a signal, so that what routers were asked for is given back.
 async fn unless_interrupted<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Problem::new(format!("signals: {error}")).fails(Kind::Other));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     tokio::select! {
-        done = work => Ok(done),
-        _ = tokio::signal::ctrl_c() => Err(Problem::new("interrupted").fails(Kind::Code(130))),
+        done = work => return Ok(done),
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
     }
+    Err(Problem::new("interrupted").fails(Kind::CutShort))
 }
 
 fn cannot_climb(error: io::Error) -> Failure {
@@ -170,7 +176,9 @@ fn plan(typed: &Typed, runs: bool) -> Plan {
     let mut plan = typed.plan();
     if runs {
         plan.turn.clear();
-        plan.journal = plan.journal.map(|file| file.with_file_name("mappings-of-doctor.toml"));
+        plan.journal = plan
+            .journal
+            .map(|file| file.with_file_name("mappings-of-doctor.toml"));
     }
     plan
 }
@@ -188,7 +196,7 @@ fn probe(typed: &Typed, shares_port: bool) -> Result<Probe, Failure> {
     ];
     let mut last = None;
     for address in wanted.take(1).chain(any) {
-        match listen::bound(address, false, shares_port) {
+        match listen::bound_alone(address, false, shares_port) {
             Ok(socket) => {
                 return Ok(Probe {
                     socket,
@@ -229,7 +237,10 @@ fn server(typed: &Typed, report: &mut Report) -> Server {
             DataPorts::Range(first, last) => Data::Ports(first, last),
         },
         has_plain_data: typed.tls_mode != TlsMode::Required
-            || typed.accounts.iter().any(|account| account.tls != TlsNeed::Required),
+            || typed
+                .accounts
+                .iter()
+                .any(|account| account.tls != TlsNeed::Required),
         forwards: typed.forwards.clone(),
         has_public_address: typed.public_address.is_some(),
         relays: typed.turn.iter().map(ToString::to_string).collect(),
@@ -238,11 +249,15 @@ fn server(typed: &Typed, report: &mut Report) -> Server {
 }
 
 /// Listens where the server would; what could be had is what the ladder is climbed for.
-async fn attempts(server: &Server, addresses: &[SocketAddr], shares_port: bool) -> (Vec<Attempt>, Vec<Probe>) {
+async fn attempts(
+    server: &Server,
+    addresses: &[SocketAddr],
+    shares_port: bool,
+) -> (Vec<Attempt>, Vec<Probe>) {
     let (mut attempts, mut probes) = (Vec::new(), Vec::new());
     for address in addresses.iter().copied() {
         let ipv4_wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-        let outcome = match listen::bound(address, addresses.contains(&ipv4_wildcard), shares_port) {
+        let outcome = match listen::bound_alone(address, addresses.contains(&ipv4_wildcard), shares_port) {
             Ok(socket) => {
                 probes.push(Probe {
                     socket,
