@@ -31,6 +31,7 @@ mod url;
 
 pub use digest::{Algorithm, Digest};
 pub use failure::{Failure, FailureKind};
+pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Known, KnownServers, Pin, Stranger, Trust};
 pub use progress::{Event, Progress};

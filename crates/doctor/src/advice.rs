@@ -67,17 +67,31 @@ mod tests {
         for kind in all() {
             assert!(seen.insert(kind.id), "{} comes twice", kind.id);
             let is_word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
-            assert!(kind.id.bytes().all(is_word) && kind.id.contains('.'), "{}", kind.id);
+            assert!(
+                kind.id.bytes().all(is_word) && kind.id.contains('.'),
+                "{}",
+                kind.id
+            );
             assert!(!kind.means.is_empty(), "{}", kind.id);
             let is_bad = kind.severity >= Severity::Warning;
-            assert!(!is_bad || !kind.advice.is_empty(), "{} leaves people alone", kind.id);
-            assert_eq!(kind.severity == Severity::Failure, kind.exit_code != 0, "{}", kind.id);
+            assert!(
+                !is_bad || !kind.advice.is_empty(),
+                "{} leaves people alone",
+                kind.id
+            );
+            assert_eq!(
+                kind.severity == Severity::Failure,
+                kind.exit_code != 0,
+                "{}",
+                kind.id
+            );
         }
     }
 
     #[test]
     fn the_documentation_has_every_id() {
-        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor.md")).unwrap();
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/doctor.md")).unwrap();
         let rows: BTreeSet<_> = page
             .lines()
             .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
@@ -91,6 +105,9 @@ mod tests {
             .collect();
         let missing: Vec<_> = kinds.difference(&rows).collect();
         let stale: Vec<_> = rows.difference(&kinds).collect();
-        assert!(missing.is_empty() && stale.is_empty(), "missing: {missing:#?}\nstale: {stale:#?}");
+        assert!(
+            missing.is_empty() && stale.is_empty(),
+            "missing: {missing:#?}\nstale: {stale:#?}"
+        );
     }
 }

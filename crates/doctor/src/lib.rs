@@ -4,12 +4,17 @@
 //! stable ids, the severity, the exit code and the advice; docs/doctor.md lists them for people.
 
 pub mod advice;
+mod check;
 pub mod climb;
+mod examination;
 mod finding;
+mod knock;
 pub mod network;
 pub mod opening;
 mod report;
+mod route;
 
 pub use advice::Kind;
+pub use examination::Examination;
 pub use finding::{Certainty, Finding, Severity};
-pub use report::{Fact, Report};
+pub use report::{Fact, Report, lines};

@@ -92,8 +92,7 @@ impl Report {
     #[must_use]
     pub fn culprit(&self) -> Option<&Finding> {
         let bad = self.findings.iter().filter(|f| f.severity >= Severity::Warning);
-        bad.rev()
-            .max_by_key(|f| (f.severity, f.certainty, f.kind.rank))
+        bad.rev().max_by_key(|f| (f.severity, f.certainty, f.kind.rank))
     }
 
     /// Other causes that the evidence does not rule out: likely ones, as bad as the culprit, where that is only likely.
@@ -185,7 +184,12 @@ impl Report {
 /// A finding for people: its sentence; where it is bad, the evidence and the advice too.
 #[must_use]
 pub fn lines(finding: &Finding) -> String {
-    let mut text = format!("{:>8}  {} [{}]\n", finding.severity.word(), finding.says, finding.kind.id);
+    let mut text = format!(
+        "{:>8}  {} [{}]\n",
+        finding.severity.word(),
+        finding.says,
+        finding.kind.id
+    );
     if finding.severity > Severity::Ok {
         for evidence in &finding.evidence {
             // Writing to a string cannot fail.

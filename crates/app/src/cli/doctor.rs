@@ -1,6 +1,7 @@
 //! `pasarela doctor`: why transfers fail, with a server, on this machine's network, or of a configuration.
 
 mod network;
+mod server;
 
 use std::process::ExitCode;
 
@@ -69,20 +70,18 @@ pub(crate) struct Flags {
 
 /// Examines, and tells.
 pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    if let Some(config) = &flags.server {
-        let (report, rules) = network::opening(&flags.network, config)?;
-        if !flags.json {
-            rules
-                .iter()
-                .try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
-        }
-        return flags.show(&report);
+    if let Some(url) = &flags.url {
+        return server::examine(flags, url);
     }
-    if flags.url.is_none() {
+    let Some(config) = &flags.server else {
         return flags.show(&network::examine(&flags.network)?);
+    };
+    let (report, rules) = network::opening(&flags.network, config)?;
+    if !flags.json {
+        rules
+            .iter()
+            .try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
     }
-    let report = Report::new(flags.url.clone().unwrap_or_default());
-    let _ = (&flags.server, flags.idle, flags.upload, &flags.reaching);
     flags.show(&report)
 }
 

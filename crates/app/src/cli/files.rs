@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::units::{self, Rate};
 use crate::failure::{Failure, Kind, Problem};
-use open::Opener;
+pub(super) use open::Opener;
 pub(crate) use open::Reaching;
 use show::Manner;
 
@@ -137,7 +137,10 @@ impl Copying {
 
 /// Runs a command until it is done or interrupted. A first SIGINT or SIGTERM asks it to stop; it has a moment to
 /// leave things in order.
-fn run<W>(reaching: &Reaching, work: impl FnOnce(Opener, CancellationToken) -> W) -> Result<ExitCode, Failure>
+pub(super) fn run<W>(
+    reaching: &Reaching,
+    work: impl FnOnce(Opener, CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
 where
     W: Future<Output = Result<ExitCode, Failure>>,
 {
@@ -206,7 +209,7 @@ fn transfer_failed(name: &str, error: &transfer::Error) -> Failure {
         .fails(Kind::Code(transfer_code(error)))
 }
 
-fn usage(message: impl Into<String>) -> Failure {
+pub(super) fn usage(message: impl Into<String>) -> Failure {
     Problem::new(message).fails(Kind::Configuration)
 }
 

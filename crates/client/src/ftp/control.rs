@@ -26,7 +26,12 @@ pub(super) struct Control {
     failed: Option<Failure>,
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
+    /// What was said, where somebody wants to know.
+    transcript: Option<Vec<String>>,
 }
+
+/// The most lines of a transcript; later ones are left out.
+const LONGEST_TRANSCRIPT: usize = 500;
 
 /// What happened on a control connection.
 #[derive(Debug)]
@@ -54,11 +59,37 @@ impl Control {
             is_flushed: true,
             received: BytesMut::with_capacity(4096),
             failed: None,
+            transcript: None,
         })
+    }
+
+    /// Keeps what is said from now on: `> COMMAND` and `< REPLY`, secrets left out.
+    pub(super) fn record(&mut self) {
+        self.transcript = Some(Vec::new());
+    }
+
+    pub(super) fn transcript(&self) -> &[String] {
+        self.transcript.as_deref().unwrap_or_default()
+    }
+
+    fn keep(&mut self, line: String) {
+        if let Some(transcript) = &mut self.transcript
+            && transcript.len() < LONGEST_TRANSCRIPT
+        {
+            transcript.push(line);
+        }
     }
 
     pub(super) fn is_protected(&self) -> bool {
         self.wire.as_ref().is_some_and(Wire::is_tls)
+    }
+
+    /// Version and cipher suite, where it is protected.
+    pub(super) fn cipher(&self) -> Option<(&'static str, &'static str)> {
+        match &self.wire {
+            Some(Wire::Tls(tls)) => Some((tls.protocol(), tls.cipher())),
+            _ => None,
+        }
     }
 
     /// Whether it can be sent for an errand and the server has not hung up meanwhile, as far as can be seen.
@@ -113,8 +144,14 @@ impl Control {
             while let Some(output) = self.pi.poll_output() {
                 match output {
                     Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
-                    Output::Said(line) => tracing::debug!(command = line, "sent"),
-                    Output::Heard(reply) => tracing::debug!(%reply, "received"),
+                    Output::Said(line) => {
+                        tracing::debug!(command = line, "sent");
+                        self.keep(format!("> {line}"));
+                    }
+                    Output::Heard(reply) => {
+                        tracing::debug!(%reply, "received");
+                        self.keep(format!("< {reply}"));
+                    }
                     Output::Met(quirk) => tracing::debug!(?quirk, "the server has a way of its own"),
                     Output::StartTls => return Ok(Event::StartTls),
                     Output::Began(_) => return Ok(Event::Began),

@@ -5,11 +5,13 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
+use pasarela_tls::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -44,7 +46,7 @@ impl Way {
 }
 
 /// A data connection in the making.
-enum Prospect {
+pub(super) enum Prospect {
     Connected(TcpStream),
     /// The server is to connect here.
     Expected(TcpListener),
@@ -77,57 +79,8 @@ impl Connection {
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
         let prospect = self.prospect(pool).await?;
-        self.control.begin(Errand::Transfer { restart, command })?;
-
-        // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
-        // it before they reply and some after.
         let tls = self.tls.clone();
-        let peer = self.control.peer.ip();
-        let control = &mut self.control;
-        let connecting = async {
-            let tcp = match prospect {
-                Prospect::Connected(tcp) => tcp,
-                Prospect::Expected(listener) => accept_from(listener, peer).await?,
-            };
-            match tls {
-                None => Ok(Wire::Plain(tcp)),
-                Some(tls) => {
-                    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
-                    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
-                    Ok(Wire::Tls(Box::new(stream)))
-                }
-            }
-        };
-        let connecting = timeout(options.connect_timeout, connecting);
-        tokio::pin!(connecting);
-        let (mut wire, mut began, mut end) = (None, false, None);
-        while wire.is_none() || !(began || end.is_some()) {
-            tokio::select! {
-                biased;
-                event = control.next(), if end.is_none() => match event? {
-                    Event::Began => began = true,
-                    Event::Done(Outcome::Refused(reply)) => return Err(refused(doing, reply, peer)),
-                    Event::Done(outcome) => end = Some(Ok(outcome)),
-                    Event::StartTls => {}
-                },
-                made = &mut connecting, if wire.is_none() => match made {
-                    Ok(Ok(made)) => wire = Some(made),
-                    failed => {
-                        let failure = match failed {
-                            Ok(Err(failure)) => failure,
-                            _ => Failure::new(FailureKind::Data, "the data connection did not come about in time"),
-                        };
-                        return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
-                    }
-                },
-            }
-        }
-        let wire = wire.ok_or_else(|| Failure::new(FailureKind::Data, "no data connection"))?;
-        Ok(Transfer {
-            wire,
-            end,
-            stall: options.stall_timeout,
-        })
+        begin(&mut self.control, prospect, tls, options, restart, command, doing).await
     }
 
     async fn prospect(&mut self, pool: &Pool) -> Result<Prospect, Failure> {
@@ -261,6 +214,67 @@ impl Connection {
     }
 }
 
+/// Gives a transfer command for a data connection that is there already, or that the server is to make.
+pub(super) async fn begin(
+    control: &mut Control,
+    prospect: Prospect,
+    tls: Option<Arc<ClientTls>>,
+    options: &Options,
+    restart: Option<u64>,
+    command: Vec<u8>,
+    doing: &str,
+) -> Result<Transfer, Failure> {
+    control.begin(Errand::Transfer { restart, command })?;
+
+    // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
+    // it before they reply and some after.
+    let peer = control.peer.ip();
+    let connecting = async {
+        let tcp = match prospect {
+            Prospect::Connected(tcp) => tcp,
+            Prospect::Expected(listener) => accept_from(listener, peer).await?,
+        };
+        match tls {
+            None => Ok(Wire::Plain(tcp)),
+            Some(tls) => {
+                let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
+                tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
+                Ok(Wire::Tls(Box::new(stream)))
+            }
+        }
+    };
+    let connecting = timeout(options.connect_timeout, connecting);
+    tokio::pin!(connecting);
+    let (mut wire, mut began, mut end) = (None, false, None);
+    while wire.is_none() || !(began || end.is_some()) {
+        tokio::select! {
+            biased;
+            event = control.next(), if end.is_none() => match event? {
+                Event::Began => began = true,
+                Event::Done(Outcome::Refused(reply)) => return Err(refused(doing, reply, peer)),
+                Event::Done(outcome) => end = Some(Ok(outcome)),
+                Event::StartTls => {}
+            },
+            made = &mut connecting, if wire.is_none() => match made {
+                Ok(Ok(made)) => wire = Some(made),
+                failed => {
+                    let failure = match failed {
+                        Ok(Err(failure)) => failure,
+                        _ => Failure::new(FailureKind::Data, "the data connection did not come about in time"),
+                    };
+                    return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
+                }
+            },
+        }
+    }
+    let wire = wire.ok_or_else(|| Failure::new(FailureKind::Data, "no data connection"))?;
+    Ok(Transfer {
+        wire,
+        end,
+        stall: options.stall_timeout,
+    })
+}
+
 fn way(form: Form) -> Way {
     match form {
         Form::Extended => Way::Extended,
@@ -329,6 +343,11 @@ async fn words_of_server(control: &mut Control, doing: &str, peer: IpAddr) -> Op
 }
 
 impl Transfer {
+    /// Whether its TLS session is that of an earlier connection; `None`: it is not protected.
+    pub(super) fn is_resumed(&self) -> Option<bool> {
+        self.wire.is_resumed()
+    }
+
     /// Reads on into `buf`, as far as there is room; 0 is the end of the data. May be dropped without loss.
     pub(super) async fn read(&mut self, control: &mut Control, buf: &mut BytesMut) -> Result<usize, Failure> {
         loop {

@@ -86,20 +86,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
             "protect data connections",
         )?;
     }
-    if secured.is_none() && !site.is_anonymous() && !site.options.plain_password {
-        return Err(Failure::new(
-            FailureKind::Tls,
-            format!(
-                "{} offers no TLS, and the password would go out in clear",
-                site.host
-            ),
-        )
-        .hint("allow plain passwords for this server only if everybody on the way may read it"));
-    }
-    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
-        kind: FailureKind::Login,
-        ..failure
-    })?;
+    log_in(site, &mut control).await?;
     tracing::info!(host = site.host, protected = secured.is_some(), "logged in");
     if let Some((_, shown)) = &secured {
         remember(site, shown, memory).await;
@@ -116,10 +103,28 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     })
 }
 
-type Secured = Option<(Arc<ClientTls>, Shown)>;
+/// Says who we are; no password goes out in clear unless that is allowed.
+pub(super) async fn log_in(site: &Site, control: &mut Control) -> Result<(), Failure> {
+    if !control.is_protected() && !site.is_anonymous() && !site.options.plain_password {
+        return Err(Failure::new(
+            FailureKind::Tls,
+            format!(
+                "{} offers no TLS, and the password would go out in clear",
+                site.host
+            ),
+        )
+        .hint("allow plain passwords for this server only if everybody on the way may read it"));
+    }
+    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
+        kind: FailureKind::Login,
+        ..failure
+    })
+}
+
+pub(super) type Secured = Option<(Arc<ClientTls>, Shown)>;
 
 /// AUTH TLS and what follows; `None`: refused, and nothing forbids to go on without.
-async fn protect(
+pub(super) async fn protect(
     site: &Site,
     control: &mut Control,
     tls: Result<Arc<ClientTls>, TrustError>,
@@ -163,7 +168,11 @@ async fn protect(
     }
 }
 
-async fn shake_hands(site: &Site, tls: &ClientTls, tcp: TcpStream) -> Result<(Wire, Shown), Failure> {
+pub(super) async fn shake_hands(
+    site: &Site,
+    tls: &ClientTls,
+    tcp: TcpStream,
+) -> Result<(Wire, Shown), Failure> {
     let shaken = timeout(site.options.connect_timeout, tls.connect_control(tcp)).await;
     let (stream, shown) = shaken
         .map_err(|_| {
@@ -210,7 +219,7 @@ fn distrust(error: TrustError) -> Failure {
     Failure::new(FailureKind::Tls, error.to_string()).hint(hint)
 }
 
-async fn known(site: &Site) -> Result<Option<Known>, Failure> {
+pub(super) async fn known(site: &Site) -> Result<Option<Known>, Failure> {
     let Some(servers) = site.known_servers().cloned() else {
         return Ok(None);
     };
@@ -227,7 +236,7 @@ async fn known(site: &Site) -> Result<Option<Known>, Failure> {
 }
 
 /// Keeps that the server had TLS. A memory that cannot be written is a reason to say so, not to stop.
-async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
+pub(super) async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
     let Some(servers) = site.known_servers().cloned() else {
         return;
     };
@@ -245,7 +254,7 @@ async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
     }
 }
 
-fn expect(outcome: Outcome, doing: &str) -> Result<(), Failure> {
+pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<(), Failure> {
     match outcome {
         Outcome::Done(_) => Ok(()),
         Outcome::Refused(reply) => Err(Failure::refused(doing, reply)),

@@ -6,6 +6,7 @@ mod dial;
 mod listing;
 mod login;
 mod pool;
+pub mod probe;
 mod reading;
 mod remote;
 mod site;

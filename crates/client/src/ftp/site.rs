@@ -58,7 +58,8 @@ pub enum Family {
 
 impl Family {
     /// Whether an address is of this kind.
-    pub(super) fn has(self, address: SocketAddr) -> bool {
+    #[must_use]
+    pub fn has(self, address: SocketAddr) -> bool {
         // An IPv4-mapped address (RFC 4291 §2.5.5.2) is reached by IPv4.
         let is_ipv4 = address.ip().to_canonical().is_ipv4();
         match self {
@@ -142,7 +143,8 @@ impl Site {
     }
 
     /// Whether its password is none.
-    pub(super) fn is_anonymous(&self) -> bool {
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
         [&b"anonymous"[..], b"ftp"]
             .iter()
             .any(|name| self.user.eq_ignore_ascii_case(name))

@@ -7,6 +7,7 @@
 mod known;
 mod sessions;
 mod trust;
+mod validity;
 
 use std::fmt;
 use std::io;
@@ -21,7 +22,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 pub use known::{Known, KnownServers};
-pub use trust::{BadPin, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use trust::{BadPin, Lack, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use validity::Validity;
 
 use crate::stream::Tickets;
 use crate::{Fingerprint, Stream};
@@ -133,6 +135,25 @@ impl ClientTls {
             return Err(ConnectError::AnotherServer);
         }
         Ok(stream)
+    }
+
+    /// Why the last certificate was refused, if it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<TrustError> {
+        self.judge.verdict()
+    }
+
+    /// What the authorities lacked to vouch for the last certificate, whether the server was trusted all the same or
+    /// not; `None` where they vouched, or were not asked.
+    #[must_use]
+    pub fn lack(&self) -> Option<Lack> {
+        self.judge.lack()
+    }
+
+    /// From when until when the last certificate holds; `None` before a handshake, or where it cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.judge.validity()
     }
 
     /// Whether sessions could be resumed and none is left: the next data connection would not be resumed.

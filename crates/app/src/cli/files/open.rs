@@ -75,7 +75,7 @@ fn pin(text: &str) -> Result<Pin, String> {
 
 /// Opens places, each server once.
 #[derive(Clone)]
-pub(super) struct Opener(Arc<Inner>);
+pub(in crate::cli) struct Opener(Arc<Inner>);
 
 struct Inner {
     trust: Trust,
@@ -206,6 +206,14 @@ impl Opener {
         if let Some((_, remote)) = opened.iter().find(|(other, _)| login(other) == login(url)) {
             return Ok(remote.clone());
         }
+        let site = self.site(url)?;
+        let remote = FtpRemote::new(site);
+        opened.push((url.clone(), remote.clone()));
+        Ok(remote)
+    }
+
+    /// The server of a URL, with whom to trust and who logs in.
+    pub(in crate::cli) fn site(&self, url: &Url) -> Result<Site, Failure> {
         let mut site = Site::of(url);
         site.trust = self.0.trust.clone();
         site.memory.clone_from(&self.0.memory);
@@ -220,9 +228,7 @@ impl Opener {
             None if url.password.is_none() => self.find_login(url, &mut site)?,
             None => {}
         }
-        let remote = FtpRemote::new(site);
-        opened.push((url.clone(), remote.clone()));
-        Ok(remote)
+        Ok(site)
     }
 
     /// Who logs in with which password, where the URL does not say it.
