@@ -1,5 +1,6 @@
 //! `pasarela doctor`: why transfers fail, with a server, on this machine's network, or of a configuration.
 
+mod network;
 mod server;
 
 use std::process::ExitCode;
@@ -19,6 +20,12 @@ Examples:
 
   How long may a silent connection rest on the way to it?
       pasarela doctor ftp://ftp.example.org/ --idle 300
+
+  Can this machine host, and what stands in the way? Only its own router is asked, and who is named:
+      pasarela doctor --stun stun.example.org --relay relay.example.org
+
+  What has to be open for this server: rules for a router, nftables, Docker and Kubernetes; then it is tried:
+      pasarela doctor --server /etc/pasarela/pasarela.toml
 
 Exit codes (those of the other commands; docs/doctor.md has every finding):
   0   nothing is wrong
@@ -56,6 +63,9 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     reaching: Reaching,
+
+    #[command(flatten)]
+    network: network::Asking,
 }
 
 /// Examines, and tells.
@@ -63,7 +73,15 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if let Some(url) = &flags.url {
         return server::examine(flags, url);
     }
-    let report = Report::new("");
+    let Some(config) = &flags.server else {
+        return flags.show(&network::examine(&flags.network)?);
+    };
+    let (report, rules) = network::opening(&flags.network, config)?;
+    if !flags.json {
+        rules
+            .iter()
+            .try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
+    }
     flags.show(&report)
 }
 
