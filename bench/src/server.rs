@@ -19,8 +19,6 @@ use crate::tree::{PROOF, Tree};
 
 /// How long a server may take until it listens, and until it has ended.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// So much of what it said is told when it fails.
-const LAST_WORDS: usize = 400;
 
 /// Dropped = ended, with everything that it has started.
 pub(crate) struct Server {
@@ -88,11 +86,10 @@ impl Server {
             .and_then(|()| server.proves(tree))
             .map_err(|failed| {
                 let text = fs::read(&said).unwrap_or_default();
-                let last = &text[text.len().saturating_sub(LAST_WORDS)..];
-                let last = String::from_utf8_lossy(last);
-                match last.trim() {
-                    "" => failed,
-                    last => Failed::Missing(format!("{failed}; it said: {last}")),
+                let text = String::from_utf8_lossy(&text);
+                match text.lines().rfind(|line| !line.trim().is_empty()) {
+                    None => failed,
+                    Some(last) => Failed::Missing(format!("{failed}; it said: {last}")),
                 }
             })?;
         Ok(server)

@@ -43,6 +43,8 @@ pub(crate) struct TlsStream {
     outgoing: Vec<u8>,
     /// How much of `outgoing` is to be sent.
     queued: usize,
+    /// What came along with the handshake.
+    early: Vec<u8>,
     ended: bool,
 }
 
@@ -68,17 +70,31 @@ impl TlsStream {
             to: 0,
             outgoing: vec![0; 4 * 1024],
             queued: 0,
+            early: Vec::new(),
             ended: false,
         };
-        while !matches!(stream.turn(&mut |_| ())?, Turn::Starved { handshaken: true }) {
-            stream.read_more()?;
+        let mut early = Vec::new();
+        loop {
+            match stream.turn(&mut |bytes| early.extend_from_slice(bytes))? {
+                Turn::Delivered => {}
+                Turn::Starved { handshaken: false } => stream.read_more()?,
+                Turn::Starved { handshaken: true } => break,
+                Turn::Ended => {
+                    stream.ended = true;
+                    break;
+                }
+            }
         }
+        stream.early = early;
         Ok(stream)
     }
 
     /// Gives out what comes next, at least a byte; false at the end, which must be the TLS one.
     pub(crate) fn read(&mut self, deliver: &mut dyn FnMut(&[u8])) -> Result<bool, Failed> {
-        let mut delivered = false;
+        let mut delivered = !self.early.is_empty();
+        if delivered {
+            deliver(&std::mem::take(&mut self.early));
+        }
         while !self.ended {
             match self.turn(deliver)? {
                 Turn::Delivered => delivered = true,

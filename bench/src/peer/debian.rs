@@ -80,11 +80,11 @@ pub(super) static PYFTPDLIB: Peer = Peer {
     ..FTP
 };
 
-/// Its TLS is implicit and has no PROT, so that data would go in the clear.
+/// Its TLS is implicit and has no PROT, so that data would go in the clear. Debian leaves its FTP out.
 pub(super) static RCLONE: Peer = Peer {
     name: "rclone",
     tls: false,
-    program: |places| places.find("rclone"),
+    program: |places| places.find("rclone").filter(|program| serves_ftp(program)),
     command: rclone,
     ..FTP
 };
@@ -122,7 +122,6 @@ fn vsftpd(setting: &Setting<'_>, more: &str) -> Result<Command, Failed> {
         local_enable=NO
         no_anon_password=YES
         anon_root={root}
-        ftp_username=nobody
         secure_chroot_dir={empty}
         allow_writeable_chroot=YES
         write_enable=YES
@@ -141,7 +140,6 @@ fn vsftpd(setting: &Setting<'_>, more: &str) -> Result<Command, Failed> {
         dirmessage_enable=NO
         ssl_enable={tls}
         allow_anon_ssl=YES
-        ssl_tlsv1_3=YES
         rsa_cert_file={certificate}
         rsa_private_key_file={key}
         ssl_ciphers=HIGH
@@ -303,6 +301,11 @@ FTPServer(('127.0.0.1', int(port)), handler, backlog=1000).serve_forever()
             "".as_ref()
         });
     Ok(command)
+}
+
+fn serves_ftp(rclone: &Path) -> bool {
+    let help = Command::new(rclone).args(["serve", "ftp", "--help"]).output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--passive-port"))
 }
 
 fn rclone(setting: &Setting<'_>) -> Result<Command, Failed> {

@@ -122,8 +122,7 @@ pub(crate) fn serve(way: Way, port: u16, file: &Path, pem: [&Path; 2]) -> Result
     let tls = server_config(pem)?;
     loop {
         let (socket, _) = listener.accept().during("accepting")?;
-        // Somebody who leaves in the middle has measured nothing; the next one may.
-        let _ = match way {
+        let moved = match way {
             Way::Sendfile | Way::SpliceDown => open(file).and_then(|file| down(way, &socket, &file)),
             Way::SpliceUp | Way::ReadUp => create(file).and_then(|file| up(way, &socket, file)),
             Way::WriteTls => open(file).and_then(|mut file| {
@@ -135,6 +134,10 @@ pub(crate) fn serve(way: Way, port: u16, file: &Path, pem: [&Path; 2]) -> Result
                 stream.receive(&mut file)
             }),
         };
+        // Somebody who leaves in the middle has measured nothing; the next one may.
+        if let Err(failed) = moved {
+            eprintln!("{failed}");
+        }
     }
 }
 
@@ -208,6 +211,9 @@ struct Bare {
     incoming: Vec<u8>,
     held: usize,
     outgoing: Vec<u8>,
+    /// What came along with the handshake.
+    early: Vec<u8>,
+    ended: bool,
 }
 
 impl Bare {
@@ -219,10 +225,18 @@ impl Bare {
             incoming: vec![0; BUFFER + BUFFER / 64],
             held: 0,
             outgoing: vec![0; BUFFER + BUFFER / 64],
+            early: Vec::new(),
+            ended: false,
         };
-        while !stream.turn(&mut |_| Ok(()))?.0 {
+        let mut early = Vec::new();
+        let mut keep = |bytes: &[u8]| {
+            early.extend_from_slice(bytes);
+            Ok(())
+        };
+        while !stream.turn(&mut keep)? {
             stream.read_more()?;
         }
+        stream.early = early;
         Ok(stream)
     }
 
@@ -247,13 +261,12 @@ impl Bare {
     }
 
     fn receive(&mut self, file: &mut File) -> Result<(), Failed> {
-        loop {
-            let (_, ended) = self.turn(&mut |bytes| file.write_all(bytes).during("writing"))?;
-            if ended {
-                return Ok(());
-            }
+        file.write_all(&self.early).during("writing")?;
+        while !self.ended {
             self.read_more()?;
+            self.turn(&mut |bytes| file.write_all(bytes).during("writing"))?;
         }
+        Ok(())
     }
 
     fn read_more(&mut self) -> Result<(), Failed> {
@@ -270,8 +283,8 @@ impl Bare {
         }
     }
 
-    /// Works up what has come. Whether the handshake is done, and whether the peer has ended.
-    fn turn(&mut self, deliver: &mut dyn FnMut(&[u8]) -> Result<(), Failed>) -> Result<(bool, bool), Failed> {
+    /// Works up what has come. Whether the handshake is done.
+    fn turn(&mut self, deliver: &mut dyn FnMut(&[u8]) -> Result<(), Failed>) -> Result<bool, Failed> {
         let (mut used, mut queued) = (0, 0);
         let outcome = loop {
             let UnbufferedStatus { mut discard, state } =
@@ -299,9 +312,12 @@ impl Bare {
                     data.done();
                     None
                 }
-                ConnectionState::BlockedHandshake => Some((false, false)),
-                ConnectionState::WriteTraffic(_) => Some((true, false)),
-                _ => Some((true, true)),
+                ConnectionState::BlockedHandshake => Some(false),
+                ConnectionState::WriteTraffic(_) => Some(true),
+                _ => {
+                    self.ended = true;
+                    Some(true)
+                }
             };
             used += discard;
             if let Some(outcome) = outcome {
