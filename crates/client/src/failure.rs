@@ -5,6 +5,7 @@ use std::io;
 
 use pasarela_ftp_proto::user_pi::{BadText, Fault, Reply};
 use pasarela_store::{Error, ErrorKind};
+use pasarela_tls::TrustError;
 
 /// A failed operation of a remote place. Displays as a sentence and, where there is something to do, a `hint:` line.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// What the server said.
     pub reply: Option<Reply>,
+    /// Why the server was not believed to be the one that it says it is.
+    pub distrust: Option<Box<TrustError>>,
 }
 
 /// What a failure means for the caller.
@@ -99,6 +102,7 @@ impl Failure {
             sentence: sentence.into(),
             hint: None,
             reply: None,
+            distrust: None,
         }
     }
 
@@ -121,6 +125,7 @@ impl Failure {
             kind,
             hint: hint_of(kind, &reply),
             reply: Some(reply),
+            distrust: None,
         }
     }
 }

@@ -14,7 +14,7 @@ mod visitor;
 
 pub use certificate::{Fingerprint, Material, MaterialError};
 pub use client::{
-    BadPin, ClientTls, ConnectError, Known, KnownServers, Pin, Shown, Stranger, Trust, TrustError,
+    BadPin, ClientTls, ConnectError, Facts, Known, KnownServers, Pin, Shown, Stranger, Trust, TrustError,
     public_key_of,
 };
 pub use server::{Accepted, ServerTls};
