@@ -5,6 +5,7 @@ use std::io;
 
 use pasarela_ftp_proto::user_pi::{BadText, Fault, Reply};
 use pasarela_store::{Error, ErrorKind};
+use pasarela_tls::TrustError;
 
 /// A failed operation of a remote place. Displays as a sentence and, where there is something to do, a `hint:` line.
 #[derive(Debug, Clone)]
@@ -17,6 +18,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// What the server said.
     pub reply: Option<Reply>,
+    /// Why the server was not believed to be the one that it says it is.
+    pub distrust: Option<Box<TrustError>>,
 }
 
 /// What a failure means for the caller.
@@ -93,12 +96,14 @@ impl FailureKind {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, sentence: impl Into<String>) -> Self {
+    /// A failure of this kind, as a plain sentence; without a hint, and not the words of a server.
+    pub fn new(kind: FailureKind, sentence: impl Into<String>) -> Self {
         Self {
             kind,
             sentence: sentence.into(),
             hint: None,
             reply: None,
+            distrust: None,
         }
     }
 
@@ -121,6 +126,7 @@ impl Failure {
             kind,
             hint: hint_of(kind, &reply),
             reply: Some(reply),
+            distrust: None,
         }
     }
 }

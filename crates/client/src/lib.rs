@@ -33,7 +33,7 @@ pub use digest::{Algorithm, Digest};
 pub use failure::{Failure, FailureKind};
 pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
-pub use pasarela_tls::{BadPin, Known, KnownServers, Pin, Stranger, Trust};
+pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
 pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -71,39 +71,17 @@ pub(crate) enum Command {
     /// Serve one SFTP session on standard input and output (a subsystem of an SSH server)
     #[command(after_long_help = sftp_server::EXAMPLES)]
     SftpServer(sftp_server::Flags),
-    /// List a folder
-    #[command(after_long_help = files::EXIT_CODES)]
-    Ls(files::look::List),
-    /// Fetch files and folders
-    #[command(after_long_help = files::copy::GET_EXAMPLES)]
-    Get(files::copy::Copy),
-    /// Send files and folders
-    #[command(after_long_help = files::copy::PUT_EXAMPLES)]
-    Put(files::copy::Copy),
-    /// Make a folder like another one
-    #[command(after_long_help = files::sync::EXAMPLES, alias = "mirror")]
-    Sync(files::sync::Flags),
-    /// Write files to standard output
-    #[command(after_long_help = files::EXIT_CODES)]
-    Cat(files::copy::Cat),
-    /// Remove files and folders
-    #[command(after_long_help = files::EXIT_CODES)]
-    Rm(files::change::Remove),
-    /// Make folders
-    #[command(after_long_help = files::EXIT_CODES)]
-    Mkdir(files::change::MakeDir),
-    /// Rename a file or a folder
-    #[command(after_long_help = files::EXIT_CODES)]
-    Mv(files::change::Move),
-    /// Tell what stands under a name
-    #[command(after_long_help = files::EXIT_CODES)]
-    Stat(files::look::Stat),
-    /// Print digests of files
-    #[command(after_long_help = files::EXIT_CODES)]
-    Hash(files::look::Hash),
+    #[command(flatten)]
+    Files(files::Command),
     /// Find out why transfers fail: with a server, on this machine's network, or of a server's own configuration
     #[command(after_long_help = doctor::EXAMPLES)]
     Doctor(doctor::Flags),
+    /// Save a server and a folder there under a name, with its password
+    #[command(after_long_help = files::login::EXAMPLES)]
+    Login(files::login::Flags),
+    /// Show and change which servers are known
+    #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
+    Trust(files::trust::Command),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {

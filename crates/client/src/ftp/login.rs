@@ -221,7 +221,10 @@ fn distrust(error: TrustError) -> Failure {
         }
         _ => return Failure::new(FailureKind::Tls, error.to_string()),
     };
-    Failure::new(FailureKind::Tls, error.to_string()).hint(hint)
+    Failure {
+        distrust: Some(Box::new(error.clone())),
+        ..Failure::new(FailureKind::Tls, error.to_string()).hint(hint)
+    }
 }
 
 pub(super) async fn known(site: &Site) -> Result<Option<Known>, Failure> {

@@ -4,6 +4,7 @@
 //! connection. TLS 1.3 tickets arrive with what is read after the handshake, on both kinds of connection, so both
 //! put theirs into the same [`Sessions`].
 
+mod facts;
 mod known;
 mod sessions;
 mod trust;
@@ -22,6 +23,7 @@ use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
+pub use facts::Facts;
 pub use known::{Known, KnownServers};
 pub use trust::{BadPin, Lack, Pin, Stranger, Trust, TrustError, public_key_of};
 pub use validity::Validity;
