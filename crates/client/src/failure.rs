@@ -7,6 +7,8 @@ use pasarela_ftp_proto::user_pi::{BadText, Fault, Reply};
 use pasarela_store::{Error, ErrorKind};
 use pasarela_tls::TrustError;
 
+use crate::HostKeyError;
+
 /// A failed operation of a remote place. Displays as a sentence and, where there is something to do, a `hint:` line.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -20,6 +22,8 @@ pub struct Failure {
     pub reply: Option<Reply>,
     /// Why the server was not believed to be the one that it says it is.
     pub distrust: Option<Box<TrustError>>,
+    /// Why the server's host key was not believed.
+    pub host_key: Option<Box<HostKeyError>>,
 }
 
 /// What a failure means for the caller.
@@ -104,6 +108,7 @@ impl Failure {
             hint: None,
             reply: None,
             distrust: None,
+            host_key: None,
         }
     }
 
@@ -127,6 +132,7 @@ impl Failure {
             hint: hint_of(kind, &reply),
             reply: Some(reply),
             distrust: None,
+            host_key: None,
         }
     }
 }

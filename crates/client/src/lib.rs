@@ -24,6 +24,7 @@ pub mod mirror;
 mod parallel;
 pub mod progress;
 mod remote;
+mod sftp;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
@@ -35,5 +36,6 @@ pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
+pub use sftp::{Asks, HostKeyError, Question, SftpOptions, SftpRemote, SftpSite};
 pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -32,6 +32,7 @@ mod open;
 mod operand;
 mod places;
 mod private;
+mod server;
 mod show;
 mod sync;
 pub(crate) mod trust;
@@ -40,7 +41,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use pasarela_client::TrustError;
+use pasarela_client::{HostKeyError, TrustError};
 use pasarela_client::transfer::{self, Bucket, Options, Pace, Retries};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
@@ -284,6 +285,28 @@ fn failed(name: &str, error: &store::Error) -> Failure {
     );
     let problem = Problem::new(text);
     let failure = pasarela_client::Failure::of(error);
+    match failure.and_then(|failure| failure.host_key.as_deref()) {
+        Some(HostKeyError::Stranger { host, port, key, .. }) => {
+            return problem
+                .hint(format!(
+                    "once the key is known to be right: pasarela trust add {} {}",
+                    trust::written_out(host, *port),
+                    key.as_openssh()
+                ))
+                .fails(Kind::Code(code(error)));
+        }
+        Some(HostKeyError::Changed {
+            host, port, line: None, ..
+        }) => {
+            return problem
+                .hint(format!(
+                    "once the change is known to be right: pasarela trust remove {}",
+                    trust::written_out(host, *port)
+                ))
+                .fails(Kind::Code(code(error)));
+        }
+        _ => {}
+    }
     match failure.and_then(|failure| failure.distrust.as_deref()) {
         Some(TrustError::Stranger { host, port, key, .. }) => problem.hint(format!(
             "once the key is known to be right: pasarela trust add {} {key}",

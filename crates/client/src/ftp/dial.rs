@@ -18,8 +18,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// Connects a control connection, to addresses of one family where that is wanted.
-pub(super) async fn dial(
+/// Connects a control connection, or one of SSH, to addresses of one family where that is wanted.
+pub(crate) async fn dial(
     host: &str,
     port: u16,
     family: Family,

@@ -13,5 +13,6 @@ mod site;
 mod wire;
 mod writing;
 
+pub(crate) use dial::dial;
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
