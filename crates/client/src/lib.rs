@@ -23,6 +23,7 @@ mod ftp;
 pub mod mirror;
 mod parallel;
 pub mod progress;
+mod proxy;
 mod remote;
 #[cfg(test)]
 mod testing;
@@ -34,5 +35,6 @@ pub use failure::{Failure, FailureKind};
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Known, KnownServers, Pin, Stranger, Trust};
 pub use progress::{Event, Progress};
+pub use proxy::{BadProxy, Proxy, ProxyKind};
 pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -5,6 +5,7 @@ pub(crate) mod copy;
 pub(crate) mod look;
 mod netrc;
 mod open;
+mod proxy;
 mod show;
 pub(crate) mod sync;
 

@@ -12,10 +12,14 @@ use pasarela_client::{
 
 use pasarela_store::{ErrorKind, VirtualPath};
 
+use super::proxy::{Proxies, Wanted};
 use super::{failed, netrc, show, usage};
 use crate::cli::passwd;
 use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
+
+/// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
+const PARALLEL: usize = 64;
 
 /// How servers are reached and whom to trust.
 #[derive(Debug, Args)]
@@ -51,6 +55,15 @@ pub(crate) struct Reaching {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     netrc_file: Option<PathBuf>,
 
+    /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
+    ///
+    /// Control and data connections both go through it. socks5h and http leave it to the proxy to resolve the server's
+    /// name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports of the web alone. A login
+    /// stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the variables ftp_proxy,
+    /// FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or NO_PROXY.
+    #[arg(long, value_name = "URL", value_parser = Wanted::parse)]
+    proxy: Option<Wanted>,
+
     /// Connect by IPv4 alone
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
@@ -83,6 +96,7 @@ struct Inner {
     password: Option<Secret>,
     netrc: netrc::Source,
     insecure_plaintext: bool,
+    proxies: Proxies,
     family: Family,
     connect_timeout: Duration,
     timeout: Duration,
@@ -116,6 +130,13 @@ impl Opener {
             None => std::env::var_os("PASARELA_PASSWORD")
                 .map(|value| Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))),
         };
+        if reaching.proxy.as_ref().is_some_and(Wanted::is_exposed) {
+            let warning = "everybody on this machine can read the proxy's password, as `ps` shows it";
+            let warning = Problem::new(warning).hint("set the variable all_proxy instead");
+            show::say(&warning.titled("warning"));
+        }
+        let proxies = Proxies::choose(reaching.proxy.as_ref(), |name| std::env::var(name).ok())
+            .map_err(|problem| problem.fails(Kind::Configuration))?;
         Ok(Self(Arc::new(Inner {
             trust,
             memory,
@@ -124,6 +145,7 @@ impl Opener {
                 std::env::var_os(name).map(PathBuf::from)
             }),
             insecure_plaintext: reaching.insecure_plaintext,
+            proxies,
             family: match (reaching.ipv4, reaching.ipv6) {
                 (true, _) => Family::Ipv4,
                 (false, true) => Family::Ipv6,
@@ -211,6 +233,8 @@ impl Opener {
         site.memory.clone_from(&self.0.memory);
         site.options.plain_password = self.0.insecure_plaintext && url.scheme == Scheme::Ftp;
         site.options.family = self.0.family;
+        site.options.proxy = self.0.proxies.of_host(&url.host);
+        site.options.parallel = PARALLEL;
         site.options.connect_timeout = self.0.connect_timeout;
         site.options.reply_timeout = self.0.timeout;
         site.options.stall_timeout = self.0.timeout;
