@@ -23,6 +23,7 @@ mod ftp;
 pub mod mirror;
 mod parallel;
 pub mod progress;
+mod proxy;
 mod remote;
 #[cfg(test)]
 mod testing;
@@ -35,5 +36,6 @@ pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
+pub use proxy::{BadProxy, Proxy, ProxyKind};
 pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -32,6 +32,7 @@ mod open;
 mod operand;
 mod places;
 mod private;
+mod proxy;
 mod show;
 mod sync;
 pub(crate) mod trust;

@@ -63,8 +63,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let options = &site.options;
-    let tcp = dial(&site.host, site.port, options.family, options.connect_timeout).await?;
+    let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
 
     let mut secured = None;
     let wire = if site.security == Security::Implicit {
@@ -75,7 +74,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     } else {
         Wire::Plain(tcp)
     };
-    let mut control = Control::new(wire, site.patience())?;
+    let mut control = Control::new(wire, route, site.patience())?;
     expect(control.run(Errand::Greeting).await?, "greet us")?;
 
     if site.security != Security::Implicit {

@@ -134,7 +134,8 @@ impl Pool {
                     if failure.reply.is_none() {
                         lease.discard();
                     }
-                    let may_pass = matches!(failure.kind, FailureKind::Data | FailureKind::Tls);
+                    let may_pass =
+                        matches!(failure.kind, FailureKind::Data | FailureKind::Tls) && !failure.is_lasting;
                     if !may_pass || attempt == TRANSFER_ATTEMPTS {
                         return Err(failure);
                     }

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::control::{Control, unexpected};
 use super::data::{Prospect, begin};
+use super::dial::Route;
 use super::login::{expect, known, log_in, protect, remember, shake_hands};
 use super::site::{Security, Site};
 use super::wire::Wire;
@@ -58,7 +59,7 @@ impl Probe {
         } else {
             (Wire::Plain(tcp), None)
         };
-        let mut control = Control::new(wire, site.patience())?;
+        let mut control = Control::new(wire, Route::Direct, site.patience())?;
         control.record();
         Ok(Self {
             site: site.clone(),

@@ -224,7 +224,7 @@ impl FtpRemote {
 
     /// What a refusal was about, where the server's 550 does not tell.
     async fn explain(&self, failure: Failure, path: &VirtualPath, wanted: Kind) -> Failure {
-        if failure.kind != FailureKind::NotFound {
+        if failure.kind != FailureKind::NotFound || failure.reply.is_none() {
             return failure;
         }
         let kind = match (self.look(path).await, wanted) {
@@ -242,7 +242,29 @@ impl FtpRemote {
             (Ok(_), _) => FailureKind::Permission,
             (Err(_), _) => failure.kind,
         };
-        Failure { kind, ..failure }
+        failure.meant(kind)
+    }
+
+    /// Why an upload was refused: servers have 550 and 553 for a name, a folder that is missing, and a right.
+    async fn explain_upload(&self, failure: Failure, path: &VirtualPath) -> Failure {
+        let is_vague = matches!(failure.kind, FailureKind::NotFound | FailureKind::BadName);
+        if !is_vague || failure.reply.is_none() {
+            return failure;
+        }
+        if let Ok(found) = self.look(path).await {
+            return failure.meant(match found.metadata.kind {
+                Kind::Directory => FailureKind::IsDirectory,
+                _ => FailureKind::Permission,
+            });
+        }
+        let Some(parent) = path.parent() else {
+            return failure;
+        };
+        match self.look(&parent).await {
+            Ok(_) if failure.kind == FailureKind::NotFound => failure.meant(FailureKind::Permission),
+            Ok(_) => failure,
+            Err(_) => failure.meant(FailureKind::NotFound),
+        }
     }
 
     async fn replaceable(&self, to: &VirtualPath, replace: bool) -> Outcome<()> {
@@ -279,7 +301,7 @@ impl Storage for FtpRemote {
         }
         match self.write(path, how).await {
             Ok(file) => Ok(file),
-            Err(failure) => Err(self.explain(failure, path, Kind::File).await.into()),
+            Err(failure) => Err(self.explain_upload(failure, path).await.into()),
         }
     }
 
@@ -298,11 +320,9 @@ impl Storage for FtpRemote {
     async fn make_dir(&self, path: &VirtualPath) -> Result<()> {
         match self.command("MKD", &path.to_bytes(), "make the folder").await {
             Ok(_) => Ok(()),
-            Err(failure) if failure.reply.is_some() && self.exists(path).await? => Err(Failure {
-                kind: FailureKind::Exists,
-                ..failure
+            Err(failure) if failure.reply.is_some() && self.exists(path).await? => {
+                Err(failure.meant(FailureKind::Exists).into())
             }
-            .into()),
             Err(failure) => Err(failure.into()),
         }
     }

@@ -79,8 +79,9 @@ impl Job {
         match self.to.remote.set_modified(&self.to.path, self.modified).await {
             Ok(()) => true,
             Err(error) => {
-                let text = format!("its time was not set: {}", super::sentence(&error));
-                self.told.note(text).await;
+                let why = super::sentence(&error);
+                let why = why.lines().next().unwrap_or_default();
+                self.told.note(format!("its time was not set: {why}")).await;
                 false
             }
         }
