@@ -133,6 +133,15 @@ fn a_server_that_runs_is_asked_and_left_alone() {
         "[ftp]\nlisten = [\"[::]:21\"]\nimplicit_listen = [\"[::]:990\"]\n",
     )
     .unwrap();
+    let end = Instant::now() + PATIENCE;
+    let is_settled = |told: &serde_json::Value| {
+        let mut ports = told["ports"].as_array().into_iter().flatten();
+        ports.clone().count() == 2 && ports.all(|port| port["settled"] == true)
+    };
+    while !site.told().as_ref().is_some_and(is_settled) {
+        assert!(Instant::now() < end, "{:?}", site.told());
+        std::thread::sleep(Duration::from_millis(100)); // a file cannot be waited for
+    }
     let before = site.lab.mappings().unwrap();
     assert_eq!(before.len(), 2, "{before:?}");
     let state = site.server.certificate();
