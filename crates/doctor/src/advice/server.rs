@@ -152,7 +152,8 @@ kinds! {
         "behind a carrier's NAT nothing can be forwarded: ask the provider for a public address, use IPv6, or a relay";
     PASSIVE_ADDRESS_UNSPECIFIED = "passive.address-unspecified", Warning, exit 0, rank 60,
         "the server announces 0.0.0.0 (227)",
-        "set the server's public address for passive mode; the server listens on all addresses and announces that";
+        "set the server's public address for passive mode; vsftpd announces 0.0.0.0 also where it listens on IPv6 \
+         (listen_ipv6=YES): let one with listen=YES serve IPv4";
     PASSIVE_ADDRESS_LOOPBACK = "passive.address-loopback", Warning, exit 0, rank 60,
         "the server announces a loopback address (227)",
         "set the server's public address for passive mode; its own name leads to 127.0.0.1 there (/etc/hosts)";
