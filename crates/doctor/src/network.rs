@@ -114,14 +114,21 @@ impl Facts {
         }
     }
 
-    /// `eth0 192.168.1.10/24`, of all interfaces but loopback.
+    /// `eth0 192.168.1.10/24`, of all interfaces but loopback; of many the first ones.
     fn interfaces(&self) -> Vec<String> {
+        /// Machines with containers have an interface for each.
+        const MOST: usize = 8;
         let all = self.links.addresses.iter();
-        // Link-local addresses of IPv6 are everywhere and differ by machine.
-        all.filter(|local| !matches!(Class::of(local.address), Class::Loopback))
+        // Link-local addresses of IPv6 are everywhere.
+        let mut told: Vec<String> = all
+            .filter(|local| !matches!(Class::of(local.address), Class::Loopback))
             .filter(|local| !(local.address.is_ipv6() && Class::of(local.address) == Class::LinkLocal))
             .map(|local| format!("{} {}/{}", local.interface, local.address, local.prefix))
-            .collect()
+            .collect();
+        let more = told.len().saturating_sub(MOST);
+        told.truncate(MOST);
+        told.extend((more > 0).then(|| format!("and {more} more")));
+        told
     }
 
     /// Whether this machine's own IPv4 address is public and the Internet sees no other one.
