@@ -10,6 +10,10 @@ mod finding;
 mod knock;
 mod report;
 mod route;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use advice::Kind;
 pub use examination::Examination;
