@@ -2,6 +2,8 @@
 //!
 //! Each table is of one examination. docs/doctor.md has a row for every id; a test holds the two against each other.
 
+pub mod network;
+pub mod opening;
 pub mod server;
 
 use crate::finding::Severity;
@@ -46,7 +48,7 @@ macro_rules! kinds {
 pub(crate) use kinds;
 
 /// The tables of all examinations.
-static TABLES: &[&[&Kind]] = &[server::KINDS];
+static TABLES: &[&[&Kind]] = &[server::KINDS, network::KINDS, opening::KINDS];
 
 /// Every kind there is.
 pub fn all() -> impl Iterator<Item = &'static Kind> {

@@ -5,9 +5,12 @@
 
 pub mod advice;
 mod check;
+pub mod climb;
 mod examination;
 mod finding;
 mod knock;
+pub mod network;
+pub mod opening;
 mod report;
 mod route;
 #[cfg(test)]

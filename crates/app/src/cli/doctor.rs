@@ -1,14 +1,13 @@
 //! `pasarela doctor`: why transfers fail, with a server, on this machine's network, or of a configuration.
 
+mod network;
 mod server;
 
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use pasarela_doctor::Report;
 
 use super::files::Reaching;
-use super::print;
 use crate::failure::Failure;
 
 /// What `doctor --help` ends with.
@@ -19,6 +18,12 @@ Examples:
 
   How long may a silent connection rest on the way to it?
       pasarela doctor ftp://ftp.example.org/ --idle 300
+
+  Can this machine host, and what stands in the way? Only its own router is asked, and who is named:
+      pasarela doctor --stun stun.example.org --relay relay.example.org
+
+  What has to be open for this server: rules for a router, nftables, Docker and Kubernetes; then it is tried:
+      pasarela doctor --server /etc/pasarela/pasarela.toml
 
 Exit codes (those of the other commands; docs/doctor.md has every finding):
   0   nothing is wrong
@@ -56,6 +61,9 @@ pub(crate) struct Flags {
 
     #[command(flatten)]
     reaching: Reaching,
+
+    #[command(flatten)]
+    network: network::Asking,
 }
 
 /// Examines, and tells.
@@ -63,17 +71,8 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if let Some(url) = &flags.url {
         return server::examine(flags, url);
     }
-    let report = Report::new("");
-    flags.show(&report)
-}
-
-impl Flags {
-    /// Prints a report, and ends as it says.
-    fn show(&self, report: &Report) -> Result<ExitCode, Failure> {
-        print(&match self.json {
-            true => report.json_lines(),
-            false => report.render(),
-        })?;
-        Ok(ExitCode::from(report.exit_code()))
+    match &flags.server {
+        Some(config) => network::opening(flags, config),
+        None => network::examine(flags),
     }
 }
