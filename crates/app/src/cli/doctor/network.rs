@@ -110,10 +110,9 @@ async fn try_out(typed: &Typed, server: &Server, report: &mut Report) -> Result<
     }
     if !probes.is_empty() {
         let climb = Climb::start(Reach::new(plan), probes).map_err(cannot_climb)?;
-        let climbed = unless_interrupted(climb.settled()).await;
-        let ladders = climb.reports();
+        let ladders = unless_interrupted(network::ladders(&climb)).await;
         climb.close().await;
-        climbed?;
+        let ladders = ladders?;
         for ladder in &ladders {
             report.add(Outside::of_ladder(ladder).finding());
         }
