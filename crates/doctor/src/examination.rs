@@ -83,16 +83,22 @@ impl Examination {
         let Some(mut probe) = self.enter(&visit, first.tcp, report).await else {
             return;
         };
+        let is_protected = probe.shown().is_some();
         let passive = check::passive::check(&visit, &links, &mut probe, report).await;
         let works = passive.is_some();
         probe.quit().await;
         if let Some((form, carried)) = passive {
             check::resumption::check(&visit, (form, carried), report).await;
+            let told = report
+                .value("passive.pasv.address")
+                .and_then(|told| told.as_str()?.parse().ok());
+            check::rewriting::check(&visit, told.filter(|_| is_protected), report).await;
             if self.upload {
                 check::transfer::check(&visit, form, report).await;
             }
         }
         check::families::check(self, to, &others, works, report).await;
+        check::timing::check(report);
         if let Some(silence) = self.idle {
             check::idle::check(&visit, silence, report).await;
         }

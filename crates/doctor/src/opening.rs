@@ -23,6 +23,9 @@ use crate::{Finding, Severity};
 pub use outside::{Outside, relays};
 use ports::{Opening, written};
 
+/// As many data ports of a range are tried: all of them are opened by one rule.
+const MOST: usize = 3;
+
 /// How long a program that has the port may take to greet.
 const GREETING: Duration = Duration::from_secs(2);
 
@@ -153,11 +156,24 @@ impl Server {
         }
     }
 
+    /// What was not tried from outside, as nobody could listen there or as others stand for it.
+    pub fn tell_untried(&self, attempts: &[Attempt], report: &mut Report) {
+        for attempt in attempts.iter().filter(|attempt| attempt.outcome.is_err()) {
+            let port = attempt.address.port();
+            let says = format!("port {port} was not tried from outside, as this process cannot listen there");
+            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says));
+        }
+        if let Data::Ports(first, last) = self.data
+            && usize::from(last - first) >= MOST
+        {
+            let says = format!("of the data ports {first}-{last} only the first {MOST} were tried");
+            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says));
+        }
+    }
+
     /// Every address that it would listen at, as far as others can come there; of many data ports the first ones.
     #[must_use]
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        /// All of a range are opened by one rule.
-        const MOST: usize = 3;
         let others = self.listeners.iter().filter(|l| !is_loopback(l.address));
         let mut addresses: Vec<SocketAddr> = others.map(|listener| listener.address).collect();
         if let (Data::Ports(first, last), Some(listener)) = (self.data, self.listeners.first())

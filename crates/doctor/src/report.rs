@@ -203,8 +203,7 @@ pub fn lines(finding: &Finding) -> String {
 }
 
 /// A finding for programs.
-#[must_use]
-pub fn json(finding: &Finding) -> Value {
+fn json(finding: &Finding) -> Value {
     json!({
         "type": "finding",
         "id": finding.kind.id,

@@ -64,6 +64,12 @@ impl Route {
         self.0.iter().copied().find(|(_, hop)| is_end(hop))
     }
 
+    /// Whether the router with this number is at our end: the first one, or with none but private ones before it.
+    fn is_near(&self, number: u8) -> bool {
+        let mut before = self.0.iter().take_while(|(other, _)| *other <= number);
+        number == 1 || before.all(|(_, hop)| !matches!(hop, Hop::Router(by) if Class::of(*by).is_public()))
+    }
+
     /// Whether a router with this address answered.
     pub(crate) fn has_router(&self, address: IpAddr) -> bool {
         self.0.iter().any(|(_, hop)| *hop == Hop::Router(address))
@@ -159,7 +165,7 @@ pub(crate) fn compare(stopped: &Route, passing: &Route, peer: IpAddr) -> Place {
     let is_next = next.is_some_and(|(number, _)| *number == after + 1);
     match (last, next) {
         (Some((number, last)), Some((_, hop))) => {
-            let is_near = number == 1 || !Class::of(last).is_public();
+            let is_near = stopped.is_near(number);
             match hop {
                 Hop::Router(router) if *router != peer => match is_near {
                     true if is_next => Place::Ours(Some(last)),
@@ -240,6 +246,12 @@ mod tests {
                 "192.168.0.1 11.7.0.1 * *",
                 "192.168.0.1 11.7.0.1 11.8.0.1 11.9.0.1 open",
                 Place::Between(ip("11.7.0.1"), ip("11.8.0.1")),
+            ),
+            // Private addresses are in providers' networks, too.
+            (
+                "192.168.0.1 11.7.0.1 10.1.1.1 * *",
+                "192.168.0.1 11.7.0.1 10.1.1.1 11.8.0.1 open",
+                Place::Between(ip("10.1.1.1"), ip("11.8.0.1")),
             ),
             // Routers that do not answer leave it open.
             ("* * *", "* * open", Place::Unknown),

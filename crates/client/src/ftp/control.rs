@@ -32,6 +32,7 @@ pub(super) struct Control {
     pub(super) local: SocketAddr,
     /// What was said, where somebody wants to know.
     transcript: Option<Vec<String>>,
+    is_tampered_with: bool,
 }
 
 /// The most lines of a transcript; later ones are left out.
@@ -65,6 +66,7 @@ impl Control {
             received: BytesMut::with_capacity(4096),
             failed: None,
             transcript: None,
+            is_tampered_with: false,
         })
     }
 
@@ -87,6 +89,11 @@ impl Control {
 
     pub(super) fn is_protected(&self) -> bool {
         self.wire.as_ref().is_some_and(Wire::is_tls)
+    }
+
+    /// Whether bytes in clear came behind the reply to AUTH (CVE-2021-22947).
+    pub(super) fn is_tampered_with(&self) -> bool {
+        self.is_tampered_with
     }
 
     /// Version and cipher suite, where it is protected.
@@ -171,6 +178,7 @@ impl Control {
                     Output::Began(_) => return Ok(Event::Began),
                     Output::Done(outcome) => return Ok(Event::Done(outcome)),
                     Output::Failed(fault) => {
+                        self.is_tampered_with |= fault == Fault::BytesBehindAuth;
                         let failure = Failure::from(fault);
                         self.failed = Some(failure.clone());
                         return Err(failure);
@@ -231,7 +239,10 @@ impl Control {
     pub(super) fn take_tcp(&mut self) -> Result<TcpStream, Failure> {
         match self.wire.take() {
             Some(Wire::Plain(tcp)) if self.received.is_empty() => Ok(tcp),
-            _ => Err(Fault::BytesBehindAuth.into()),
+            _ => {
+                self.is_tampered_with = true;
+                Err(Fault::BytesBehindAuth.into())
+            }
         }
     }
 

@@ -97,6 +97,12 @@ impl Probe {
             .find_map(|line| line.strip_prefix("< "))
     }
 
+    /// Whether somebody put bytes in clear behind the reply to AUTH.
+    #[must_use]
+    pub fn is_tampered_with(&self) -> bool {
+        self.control.is_tampered_with()
+    }
+
     /// What the server showed in its handshake; `None`: nothing is protected.
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {

@@ -13,7 +13,7 @@ kinds! {
     ADDRESS_PRIVATE = "network.address-private", Note, exit 0, rank 0,
         "this machine's IPv4 address is private: a NAT stands between it and the Internet", "";
     ADDRESS_CARRIER = "network.address-carrier", Note, exit 0, rank 0,
-        "this machine's IPv4 address is from a carrier's NAT (100.64.0.0/10, RFC 6598)", "";
+        "this machine's IPv4 address is from a carrier's NAT (100.64.0.0/10, or 192.0.0.0/29 of DS-Lite)", "";
     ADDRESS_UNUSABLE = "network.address-unusable", Warning, exit 0, rank 6,
         "this machine's IPv4 address is of a kind that leads nowhere, such as 169.254.0.0/16",
         "see why no router gave this machine an address (DHCP), or set one by hand";

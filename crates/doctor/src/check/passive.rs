@@ -9,6 +9,7 @@ use pasarela_ftp_proto::user_pi::Form;
 use pasarela_reach::survey::{Class, Links};
 
 use super::place;
+use super::transfer::rate;
 use crate::advice::Kind;
 use crate::advice::server as kinds;
 use crate::examination::{Visit, broke, milliseconds};
@@ -141,10 +142,14 @@ pub(crate) async fn check(
     } else if !attempts.is_empty() {
         place::diagnose(visit, links, probe, &attempts, report).await;
     }
-    attempts.into_iter().find_map(|attempt| match attempt.outcome {
+    let found = attempts.into_iter().find_map(|attempt| match attempt.outcome {
         Outcome::Works(carried) => Some((attempt.form, carried)),
         _ => None,
-    })
+    });
+    if let Some((_, carried)) = &found {
+        rate(report, "down.bytes_per_second", carried);
+    }
+    found
 }
 
 /// The command that reads what the URL names; `None`: it is not there.
@@ -231,12 +236,6 @@ fn tell(attempts: &[Attempt], report: &mut Report) {
         if let Outcome::Works(carried) = &attempt.outcome {
             report.fact(bytes, carried.bytes);
             report.fact(began, milliseconds(carried.began));
-            if carried.bytes > 0 && !carried.took.is_zero() {
-                // A figure for people: what a double cannot hold is nothing that a network carries.
-                #[allow(clippy::cast_precision_loss, reason = "a rate is an estimate")]
-                let rate = carried.bytes as f64 / carried.took.as_secs_f64();
-                report.fact("down.bytes_per_second", rate.round());
-            }
             let says = format!("a data connection by {} works", attempt.verb());
             report.add(Finding::new(&kinds::PASSIVE_WORKS, says).all_evidence(attempt.evidence()));
         }

@@ -77,6 +77,7 @@ fn unusable(failure: &Failure, protected: bool) -> Finding {
         {
             &kinds::PASSIVE_SOURCE
         }
+        (Some(reply), _) if reply.code == 426 => &kinds::TRANSFER_CUT,
         (Some(_), _) => &kinds::TRANSFER_REFUSED,
         (None, FailureKind::Timeout) => &kinds::TRANSFER_STALLED,
         (None, FailureKind::Tls) => &kinds::TRANSFER_TLS,

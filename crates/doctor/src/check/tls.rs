@@ -33,6 +33,9 @@ pub(crate) async fn check(
         Err(failure) => {
             let finding = match (&failure.kind, &failure.reply) {
                 (FailureKind::Tls, _) if tls.refusal().is_some() => untrusted(tls, &failure),
+                (FailureKind::Tls, _) if probe.is_tampered_with() => {
+                    Finding::new(&kinds::TLS_TAMPERED, failure.sentence.clone())
+                }
                 (FailureKind::Tls, _) if has_refused(probe) && site.security == Security::Required => {
                     Finding::new(&kinds::TLS_REFUSED, failure.sentence.clone())
                 }

@@ -9,7 +9,7 @@ use pasarela_reach::survey::LocalAddress;
 use pasarela_reach::{Doubt, NetView, Proof, Situation};
 
 use super::*;
-use crate::Severity;
+use crate::{Certainty, Severity};
 
 /// A home network with a private address whose router was not asked yet.
 fn home() -> Facts {
@@ -140,6 +140,7 @@ fn each_block_of_addresses_has_its_finding() {
         ("5.6.7.9", Some("5.6.7.8"), "network.address-translated"),
         ("10.1.2.3", Some("5.6.7.8"), "network.address-private"),
         ("100.64.3.4", Some("5.6.7.8"), "network.address-carrier"),
+        ("192.0.0.2", Some("5.6.7.8"), "network.address-carrier"),
         ("169.254.3.4", None, "network.address-unusable"),
     ] {
         let mut facts = home();
@@ -159,31 +160,51 @@ fn a_carriers_address_is_a_carriers_nat() {
     assert_eq!(carrier.evidence, ["this machine's own address is 100.64.3.4"]);
     assert_eq!(carrier.severity, Severity::Warning);
     // Nobody can have made a forward there.
-    assert_eq!(report.culprit().unwrap().certainty, crate::Certainty::Certain);
+    assert_eq!(report.culprit().unwrap().certainty, Certainty::Certain);
 }
 
 #[test]
 fn another_address_than_the_routers_is_a_second_nat() {
-    for (reason, id) in [
-        (Reason::BehindAnother(ip("192.168.0.2")), "network.double-nat"),
-        (Reason::BehindAnother(ip("100.64.0.2")), "network.carrier-nat"),
+    let differs = Reason::Differs {
+        router: ip("5.6.7.1"),
+        seen: ip("5.6.7.8"),
+    };
+    for (reason, id, certainty) in [
         (
-            Reason::Differs {
-                router: ip("5.6.7.1"),
-                seen: ip("5.6.7.8"),
-            },
+            Reason::BehindAnother(ip("192.168.0.2")),
             "network.double-nat",
+            Certainty::Certain,
         ),
+        (
+            Reason::BehindAnother(ip("100.64.0.2")),
+            "network.carrier-nat",
+            Certainty::Certain,
+        ),
+        (
+            Reason::BehindAnother(ip("192.0.0.2")),
+            "network.carrier-nat",
+            Certainty::Certain,
+        ),
+        (differs, "network.double-nat", Certainty::Likely),
     ] {
         let mut facts = home();
         facts.ladder.rungs = vec![Rung {
             asked: Some((Router::Own, Protocol::NatPmp)),
             ..refused(Via::Mapped, reason)
         }];
-        let found = ids(&facts);
         // The router does map ports, only to an address that is no use.
-        assert!(found.contains(&"network.mapping-nat-pmp"), "{found:?}");
-        assert!(found.contains(&id), "{found:?}");
+        let report = told(&facts);
+        assert!(
+            report.finding("network.mapping-nat-pmp").is_some(),
+            "{}",
+            report.render()
+        );
+        assert_eq!(
+            report.finding(id).unwrap().certainty,
+            certainty,
+            "{}",
+            report.render()
+        );
     }
 }
 
