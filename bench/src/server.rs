@@ -135,7 +135,10 @@ impl Server {
         }
         let content = fs::read(tree.file("proof")).during("proof")?;
         let mut session = Session::open(&self.login())?.binary()?;
-        let fetched = session.transfer("RETR proof")?.read_all()?;
+        let mut data = session.transfer("RETR proof")?;
+        let fetched = data.read_all()?;
+        data.finish()?;
+        drop(data);
         session.done("RETR proof")?;
         expect("RETR", PROOF as u64, fetched.len() as u64)?;
         let path = tree.fresh_upload("proof")?;
