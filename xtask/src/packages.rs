@@ -44,8 +44,13 @@ const PYOPENSSL: Need = (
     "python3-openssl",
 );
 
-/// Servers beside which ours is measured.
-pub(crate) const PEERS: &[Need] = &[("vsftpd", "vsftpd"), PYFTPDLIB, PYOPENSSL];
+/// Servers beside which ours is measured, and what counts instructions.
+pub(crate) const PEERS: &[Need] = &[
+    ("vsftpd", "vsftpd"),
+    ("valgrind", "valgrind"),
+    PYFTPDLIB,
+    PYOPENSSL,
+];
 
 /// Servers that cannot be installed beside others, or would be started by being installed: what each is known by, and
 /// its packages with the libraries that they bring.
