@@ -40,15 +40,28 @@ pub(crate) const ALL: &[Need] = &[
     ),
 ];
 
-/// Servers that cannot be installed beside others; with the libraries that they bring.
+/// Servers that cannot be installed beside others, and proxies that would be started by being installed; with the
+/// libraries that they bring.
 const UNPACKED: &[&str] = &[
     "proftpd-core",
     "proftpd-mod-crypto",
+    "pure-ftpd",
+    "pure-ftpd-common",
+    "microsocks",
+    "tinyproxy-bin",
     "libhashkit2",
     "libmemcached11",
     "libmemcachedutil2",
     "libpcre2-posix3",
     "libsodium23",
+];
+
+/// Programs of these packages; where all are there, so is everything.
+const PROGRAMS: [&str; 4] = [
+    "usr/sbin/proftpd",
+    "usr/sbin/pure-ftpd",
+    "usr/bin/microsocks",
+    "usr/bin/tinyproxy",
 ];
 
 /// Unpacks the servers that exclude each other as packages into `target/servers`, once.
@@ -57,7 +70,7 @@ const UNPACKED: &[&str] = &[
 /// What failed, as a sentence.
 pub(crate) fn unpack() -> Result<(), String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
-    if folder.join("usr/sbin/proftpd").is_file() {
+    if PROGRAMS.iter().all(|program| folder.join(program).is_file()) {
         return Ok(());
     }
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;

@@ -36,5 +36,5 @@ pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Known, KnownServers, Pin, Stranger, Trust};
 pub use progress::{Event, Progress};
 pub use proxy::{BadProxy, Proxy, ProxyKind};
-pub use remote::{Abilities, Local, Place, Remote, digest_of};
+pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -8,7 +8,9 @@ mod login;
 mod pool;
 mod reading;
 mod remote;
+mod renaming;
 mod site;
+mod software;
 mod wire;
 mod writing;
 

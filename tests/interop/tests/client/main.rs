@@ -6,13 +6,16 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no public")]
 
+mod proxies;
+mod ranges;
 mod servers;
+mod uploads;
 
 use std::fs;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use pasarela_client::{Algorithm, Failure, FtpRemote, Remote as _};
+use pasarela_client::{Algorithm, Failure, FtpRemote, Remote as _, Uploads};
 use pasarela_store::{ErrorKind, Kind, Open, Result, Storage as _, VirtualPath};
 use pasarela_testkit::{noise, sha256_of};
 use servers::{Brand, Server, Wire};
@@ -44,6 +47,8 @@ servers! {
     proftpd_plain: Proftpd Plain;
     proftpd_explicit: Proftpd Explicit;
     proftpd_implicit: Proftpd Implicit;
+    pure_ftpd_plain: PureFtpd Plain;
+    pure_ftpd_explicit: PureFtpd Explicit;
 }
 
 trait Explained<T> {
@@ -99,8 +104,8 @@ async fn exercise(server: &Server, brand: Brand, wire: Wire) {
     let home = remote.resolve(b"").await.done();
     let at = |name: &[u8]| home.resolve(name).unwrap();
     let large = noise(1, LARGE);
-    fs::write(server.root().join("large"), &large).unwrap();
-    fs::write(server.root().join("empty"), b"").unwrap();
+    server.put("large", &large);
+    server.put("empty", b"");
 
     // Reading: whole, empty, from the middle, in jumps; many in a row, so that tickets would run out if not renewed.
     assert_eq!(
@@ -210,6 +215,14 @@ async fn exercise(server: &Server, brand: Brand, wire: Wire) {
             assert_eq!((digest.algorithm, found), (Algorithm::Sha256, expected));
         }
     }
+
+    // Only our server keeps what is not whole apart from files.
+    let uploads = remote.uploads(&at(b"folder/x")).await.done();
+    let expected = match brand {
+        Brand::Pasarela => Uploads::Whole,
+        _ => Uploads::Renamable,
+    };
+    assert_eq!(uploads, expected);
 
     // Several at once. On one port with implicit TLS, new control connections and data connections without a ticket look
     // alike, and the server may refuse a transfer rather than guess.
