@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
+use pasarela_tls::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -45,6 +46,8 @@ impl Way {
 
 /// A data connection in the making.
 enum Prospect {
+    /// And protected already.
+    Made(Wire),
     Connected(TcpStream),
     /// The server is to connect here.
     Expected(TcpListener),
@@ -76,7 +79,13 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
-        let prospect = self.prospect(pool).await?;
+        let prospect = match (self.prospect(pool).await?, &self.tls) {
+            (Prospect::Connected(tcp), Some(tls)) if self.software.protects_at_once() => {
+                let shaken = timeout(options.connect_timeout, protect(tls, tcp)).await;
+                Prospect::Made(shaken.unwrap_or_else(|_| Err(late()))?)
+            }
+            (other, _) => other,
+        };
         self.control.begin(Errand::Transfer { restart, command })?;
 
         // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
@@ -86,16 +95,13 @@ impl Connection {
         let control = &mut self.control;
         let connecting = async {
             let tcp = match prospect {
+                Prospect::Made(wire) => return Ok(wire),
                 Prospect::Connected(tcp) => tcp,
                 Prospect::Expected(listener) => accept_from(listener, peer).await?,
             };
             match tls {
                 None => Ok(Wire::Plain(tcp)),
-                Some(tls) => {
-                    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
-                    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
-                    Ok(Wire::Tls(Box::new(stream)))
-                }
+                Some(tls) => protect(&tls, tcp).await,
             }
         };
         let connecting = timeout(options.connect_timeout, connecting);
@@ -115,7 +121,7 @@ impl Connection {
                     failed => {
                         let failure = match failed {
                             Ok(Err(failure)) => failure,
-                            _ => Failure::new(FailureKind::Data, "the data connection did not come about in time"),
+                            _ => late(),
                         };
                         return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
                     }
@@ -250,6 +256,20 @@ impl Connection {
     }
 }
 
+async fn protect(tls: &ClientTls, tcp: TcpStream) -> Result<Wire, Failure> {
+    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
+    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
+    Ok(Wire::Tls(Box::new(stream)))
+}
+
+fn late() -> Failure {
+    Failure::new(
+        FailureKind::Data,
+        "the data connection did not come about in time",
+    )
+    .hint("the server or a firewall before it lets connections to its passive ports wait")
+}
+
 fn way(form: Form) -> Way {
     match form {
         Form::Extended => Way::Extended,
@@ -380,7 +400,13 @@ impl Transfer {
 
     /// Ends an upload's data: goodbye, and what the server has to say to that (tickets among it).
     pub(super) async fn shut_down(&mut self, control: &mut Control) -> Result<(), Failure> {
-        let shut = timeout(self.stall, self.wire.shutdown()).await;
+        let goodbye = async {
+            match (&mut self.wire, &control.route) {
+                (Wire::Tls(tls), Route::Through(..)) => tls.say_goodbye().await,
+                (wire, _) => wire.shutdown().await,
+            }
+        };
+        let shut = timeout(self.stall, goodbye).await;
         match shut {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.explain(control, &error).await),

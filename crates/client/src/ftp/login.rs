@@ -190,6 +190,7 @@ pub(super) fn tls_failure(error: ConnectError) -> Failure {
         ConnectError::AnotherServer => Failure::new(FailureKind::Tls, error.to_string()),
         ConnectError::Handshake(error) => {
             Failure::new(FailureKind::Tls, format!("the TLS handshake failed: {error}"))
+                .hint("the server may not speak TLS here, or no version that we do; or something on the way cuts it off")
         }
         other => Failure::new(FailureKind::Tls, other.to_string()),
     }

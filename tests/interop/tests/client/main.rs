@@ -27,6 +27,9 @@ macro_rules! servers {
     ($($name:ident: $brand:ident $wire:ident;)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
+            if !Brand::$brand.runs() {
+                return;
+            }
             let server = Server::start(Brand::$brand, Wire::$wire);
             let work = exercise(&server, Brand::$brand, Wire::$wire);
             tokio::time::timeout(Duration::from_secs(120), work).await.expect("it hangs");
@@ -34,8 +37,6 @@ macro_rules! servers {
     )* };
 }
 
-// Not run: pyftpdlib with TLS. 1.5.7 resets a protected data connection now and then before its handshake is through, an
-// empty file's above all.
 servers! {
     pasarela_plain: Pasarela Plain;
     pasarela_explicit: Pasarela Explicit;
@@ -44,6 +45,7 @@ servers! {
     vsftpd_explicit: Vsftpd Explicit;
     vsftpd_implicit: Vsftpd Implicit;
     pyftpdlib_plain: Pyftpdlib Plain;
+    pyftpdlib_explicit: Pyftpdlib Explicit;
     proftpd_plain: Proftpd Plain;
     proftpd_explicit: Proftpd Explicit;
     proftpd_implicit: Proftpd Implicit;

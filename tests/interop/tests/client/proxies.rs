@@ -162,12 +162,13 @@ async fn a_proxy_that_refuses_says_so() {
         (format!("http://anna:wrong@{}", http.address), FailureKind::Login),
         (
             format!("socks5://anna:pr%30xy@{}", http.address),
-            FailureKind::Connect,
+            FailureKind::Timeout,
         ),
         (format!("socks5://{closed}"), FailureKind::Connect),
     ] {
         let mut site = server.site();
         site.options.proxy = Some(Arc::new(proxy.parse().unwrap()));
+        site.options.connect_timeout = Duration::from_secs(2);
         let error = FtpRemote::new(site).connect().await.unwrap_err();
         let failure = Failure::of(&error).unwrap();
         assert_eq!(failure.kind, kind, "{proxy}: {failure}");

@@ -30,6 +30,18 @@ pub enum Wire {
     Implicit,
 }
 
+impl Brand {
+    /// Whether it runs here; says so where not.
+    pub fn runs(self) -> bool {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0);
+        if self == Self::PureFtpd && !is_root {
+            eprintln!("not run: only root starts Pure-FTPd");
+            return false;
+        }
+        true
+    }
+}
+
 pub struct Server {
     brand: Brand,
     wire: Wire,

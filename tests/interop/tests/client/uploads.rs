@@ -89,6 +89,9 @@ macro_rules! brands {
     ($($name:ident: $brand:ident $wire:ident;)*) => { $(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $name() {
+            if !Brand::$brand.runs() {
+                return;
+            }
             let work = a_cut_upload_leaves_the_old_file(Brand::$brand, Wire::$wire);
             tokio::time::timeout(std::time::Duration::from_secs(120), work).await.expect("it hangs");
         }
