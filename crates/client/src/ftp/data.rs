@@ -46,8 +46,6 @@ impl Way {
 
 /// A data connection in the making.
 enum Prospect {
-    /// And protected already.
-    Made(Wire),
     Connected(TcpStream),
     /// The server is to connect here.
     Expected(TcpListener),
@@ -79,13 +77,7 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
-        let prospect = match (self.prospect(pool).await?, &self.tls) {
-            (Prospect::Connected(tcp), Some(tls)) if self.software.protects_at_once() => {
-                let shaken = timeout(options.connect_timeout, protect(tls, tcp)).await;
-                Prospect::Made(shaken.unwrap_or_else(|_| Err(late()))?)
-            }
-            (other, _) => other,
-        };
+        let prospect = self.prospect(pool).await?;
         self.control.begin(Errand::Transfer { restart, command })?;
 
         // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
@@ -95,7 +87,6 @@ impl Connection {
         let control = &mut self.control;
         let connecting = async {
             let tcp = match prospect {
-                Prospect::Made(wire) => return Ok(wire),
                 Prospect::Connected(tcp) => tcp,
                 Prospect::Expected(listener) => accept_from(listener, peer).await?,
             };

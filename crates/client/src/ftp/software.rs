@@ -10,7 +10,6 @@ use pasarela_ftp_proto::user_pi::Features;
 pub(super) enum Software {
     Pasarela,
     Vsftpd,
-    Pyftpdlib,
     Other,
 }
 
@@ -21,25 +20,15 @@ impl Software {
             return Self::Pasarela;
         }
         let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-        match () {
-            () if greeting.contains("(vsftpd ") => Self::Vsftpd,
-            () if greeting.starts_with("pyftpdlib ") => Self::Pyftpdlib,
-            () => Self::Other,
+        match greeting.contains("(vsftpd ") {
+            true => Self::Vsftpd,
+            false => Self::Other,
         }
     }
 
     /// An upload stands under its name only when all of it has come (README, "Uploads: what 226 promises").
     pub(super) fn publishes_whole(self) -> bool {
         self == Self::Pasarela
-    }
-
-    /// TLS on a data connection is to be made before the transfer command, not after it.
-    ///
-    /// pyftpdlib 1.5.7 begins its handshake when it has accepted, writes when the command comes whether that is through or
-    /// not, and closes an empty file's connection in the middle of it. Others wait for the command, and would wait for
-    /// ever.
-    pub(super) fn protects_at_once(self) -> bool {
-        self == Self::Pyftpdlib
     }
 
     /// Several uploads, each behind REST, may write ranges of one file at once.
@@ -65,7 +54,6 @@ mod tests {
         for (greeting, features, expected) in [
             (&b"Welcome"[..], &ours, Software::Pasarela),
             (b"(vsFTPd 3.0.3)", &nothing, Software::Vsftpd),
-            (b"pyftpdlib 1.5.7 ready.", &nothing, Software::Pyftpdlib),
             (b"vsftpd is not here", &nothing, Software::Other),
             (b"", &nothing, Software::Other),
         ] {

@@ -37,6 +37,9 @@ macro_rules! servers {
     )* };
 }
 
+// Not run: pyftpdlib with TLS. 1.5.7 writes to a data connection, and closes that of an empty file, when the transfer
+// command comes, whether its handshake is through or not; where the handshake comes before the command, as no client
+// has it, it closes the connection too. Pure-FTPd has no implicit TLS.
 servers! {
     pasarela_plain: Pasarela Plain;
     pasarela_explicit: Pasarela Explicit;
@@ -45,7 +48,6 @@ servers! {
     vsftpd_explicit: Vsftpd Explicit;
     vsftpd_implicit: Vsftpd Implicit;
     pyftpdlib_plain: Pyftpdlib Plain;
-    pyftpdlib_explicit: Pyftpdlib Explicit;
     proftpd_plain: Proftpd Plain;
     proftpd_explicit: Proftpd Explicit;
     proftpd_implicit: Proftpd Implicit;
