@@ -37,5 +37,5 @@ pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
 pub use proxy::{BadProxy, Proxy, ProxyKind};
-pub use remote::{Abilities, Local, Place, Remote, digest_of};
+pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

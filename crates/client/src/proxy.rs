@@ -267,7 +267,8 @@ impl Proxy {
             .ok_or(Refused::Foreign("HTTP"))?;
         match status {
             [b'2', _, _] => Ok(()),
-            b"407" => Err(Refused::Login),
+            // 407 (RFC 9110 §15.5.8); tinyproxy says 401 of a wrong password.
+            b"407" | b"401" => Err(Refused::Login),
             _ => Err(Refused::Said(line[9..].escape_ascii().to_string())),
         }
     }

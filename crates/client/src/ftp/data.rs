@@ -225,11 +225,7 @@ pub(super) async fn begin(
         };
         match tls {
             None => Ok(Wire::Plain(tcp)),
-            Some(tls) => {
-                let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
-                tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
-                Ok(Wire::Tls(Box::new(stream)))
-            }
+            Some(tls) => protect(&tls, tcp).await,
         }
     };
     let connecting = timeout(options.connect_timeout, connecting);
@@ -249,7 +245,7 @@ pub(super) async fn begin(
                 failed => {
                     let failure = match failed {
                         Ok(Err(failure)) => failure,
-                        _ => Failure::new(FailureKind::Data, "the data connection did not come about in time"),
+                        _ => late(),
                     };
                     return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
                 }
@@ -262,6 +258,20 @@ pub(super) async fn begin(
         end,
         stall: options.stall_timeout,
     })
+}
+
+async fn protect(tls: &ClientTls, tcp: TcpStream) -> Result<Wire, Failure> {
+    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
+    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
+    Ok(Wire::Tls(Box::new(stream)))
+}
+
+fn late() -> Failure {
+    Failure::new(
+        FailureKind::Data,
+        "the data connection did not come about in time",
+    )
+    .hint("the server or a firewall before it lets connections to its passive ports wait")
 }
 
 fn way(form: Form) -> Way {
@@ -399,7 +409,13 @@ impl Transfer {
 
     /// Ends an upload's data: goodbye, and what the server has to say to that (tickets among it).
     pub(super) async fn shut_down(&mut self, control: &mut Control) -> Result<(), Failure> {
-        let shut = timeout(self.stall, self.wire.shutdown()).await;
+        let goodbye = async {
+            match (&mut self.wire, &control.route) {
+                (Wire::Tls(tls), Route::Through(..)) => tls.say_goodbye().await,
+                (wire, _) => wire.shutdown().await,
+            }
+        };
+        let shut = timeout(self.stall, goodbye).await;
         match shut {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.explain(control, &error).await),

@@ -48,7 +48,12 @@ pub(super) async fn dial(host: &str, port: u16, options: &Options) -> Result<(Tc
                 FailureKind::Timeout,
                 format!("{near} does not answer on port {near_port}"),
             )
-            .hint("a firewall may drop the packets, or the server is down"))
+            .hint(match &options.proxy {
+                None => "a firewall may drop the packets, or the server is down",
+                Some(_) => {
+                    "the proxy may be down, be of another kind, or wait for a server that does not answer"
+                }
+            }))
         })?;
     tracing::debug!(peer = ?tcp.peer_addr().ok(), ?route, "connected to the server");
     // Where these fail the connection is slower or is forgotten sooner, and works.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,22 +14,23 @@ use pasarela_ftp_proto::user_pi::{Features, Reply};
 use pasarela_store::{
     Entry, Error, ErrorKind, File, Kind, Metadata, Open, Pages, Result, Storage, VirtualPath,
 };
+use tokio::time::timeout;
 
 use super::listing::{Listing, default_mode, entry};
 use super::pool::{Lease, Pool};
 use super::reading::Reading;
 use super::site::Site;
 use super::writing::Writing;
-use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote};
+use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote, Uploads};
 
 /// A place reached by FTP or FTPS. Nothing is connected before the first operation. Cheap to clone; clones share
 /// their connections.
 #[derive(Clone)]
 pub struct FtpRemote {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
-type Outcome<T> = std::result::Result<T, Failure>;
+pub(super) type Outcome<T> = std::result::Result<T, Failure>;
 
 impl FtpRemote {
     /// A place at this site.
@@ -78,7 +80,7 @@ impl FtpRemote {
         }
     }
 
-    async fn look(&self, path: &VirtualPath) -> Outcome<Entry> {
+    pub(super) async fn look(&self, path: &VirtualPath) -> Outcome<Entry> {
         if path.is_root() {
             return Ok(root_entry());
         }
@@ -343,18 +345,7 @@ impl Storage for FtpRemote {
 
     async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> Result<()> {
         self.replaceable(to, replace).await?;
-        let mut lease = self.pool.lease().await?;
-        let control = &mut lease.connection()?.control;
-        // Looked at as a whole before half of it is sent.
-        let first = control.command("RNFR", &from.to_bytes()).await?;
-        if first.class() > 3 {
-            return Err(Failure::refused("rename it", first).into());
-        }
-        let second = control.command("RNTO", &to.to_bytes()).await?;
-        if !second.is_done() {
-            return Err(Failure::refused("rename it", second).into());
-        }
-        Ok(())
+        Ok(self.rename_over(from, to, replace).await?)
     }
 
     async fn set_modified(&self, path: &VirtualPath, to: SystemTime) -> Result<()> {
@@ -461,6 +452,10 @@ impl Remote for FtpRemote {
             set_times: features.has("MFMT"),
             ranges_down: restarts,
             ranges_up: restarts,
+            ranges_at_once: restarts
+                && self.pool.software().takes_ranges()
+                && !self.pool.refuses_ranges.load(Ordering::Relaxed),
+            confirms_size: features.has("SIZE"),
             digests: digests(&features),
             // RFC 959 does not say; every server that runs on a file system's rename does it.
             atomic_rename: true,
@@ -469,10 +464,49 @@ impl Remote for FtpRemote {
         }
     }
 
+    async fn uploads(&self, path: &VirtualPath) -> Result<Uploads> {
+        self.pool.survey().await?;
+        if self.pool.software().publishes_whole() {
+            return Ok(Uploads::Whole);
+        }
+        Ok(match self.may_rename(path).await? {
+            true => Uploads::Renamable,
+            false => Uploads::Shown,
+        })
+    }
+
+    async fn open_ranges(&self, path: &VirtualPath, starts: &[u64]) -> Result<Option<Vec<Arc<dyn File>>>> {
+        if !self.abilities().ranges_at_once {
+            return Ok(None);
+        }
+        let granted = timeout(GRANT, async {
+            let mut files: Vec<Arc<dyn File>> = Vec::new();
+            // All are open before the first byte goes out: whatever opening does to the file, no byte is lost by it.
+            for start in starts {
+                files.push(Arc::new(
+                    Writing::range(&self.pool, path.to_bytes(), *start).await?,
+                ));
+            }
+            Outcome::Ok(files)
+        });
+        match granted.await {
+            Ok(Ok(files)) => Ok(Some(files)),
+            refused => {
+                let failure = refused.ok().and_then(Outcome::err);
+                tracing::info!(?failure, "the server takes no ranges of an upload at once");
+                self.pool.refuses_ranges.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }
 }
+
+/// A server that lets uploads of one file wait for each other would let the second one wait for ever.
+const GRANT: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for FtpRemote {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

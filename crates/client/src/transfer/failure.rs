@@ -83,6 +83,9 @@ pub enum Error {
         /// What was computed.
         algorithm: Algorithm,
     },
+    /// Ranges that were uploaded at once did not become the file.
+    #[error("what the target made of the ranges is not the file\nhint: send it in one piece")]
+    RangesDiffer,
     /// A check by digest was demanded, and an end cannot compute any that we know.
     #[error(
         "no digest can be had of both ends, so the file cannot be verified by one\nhint: verify it by its size"
@@ -121,6 +124,7 @@ impl Error {
                 | Self::Long { .. }
                 | Self::SizeDiffers { .. }
                 | Self::DigestDiffers { .. }
+                | Self::RangesDiffer
                 | Self::Unverifiable
         )
     }
