@@ -137,6 +137,23 @@ impl Visit<'_> {
         knock(None, self.to, None, self.examination.patience).await
     }
 
+    /// Whether a handshake by TLS 1.2 alone is made.
+    pub(crate) async fn speaks_tls12(&self) -> bool {
+        let site = &self.examination.site;
+        let Ok(tls) = ClientTls::new_tls12(&site.trust, &site.host, site.port) else {
+            return false;
+        };
+        let Answer::Open(tcp) = self.knock().await.answer else {
+            return false;
+        };
+        let Ok(mut probe) = Probe::over(tcp, site, Arc::new(tls)).await else {
+            return false;
+        };
+        let protected = probe.greet().await.is_ok() && matches!(probe.protect().await, Ok(true));
+        probe.quit().await;
+        protected
+    }
+
     /// Logs in anew, as the examination before did; in clear where that is wanted.
     pub(crate) async fn session(&self, clear: bool) -> Result<Probe, Failure> {
         let knock = self.knock().await;

@@ -30,6 +30,16 @@ impl Visit {
         self.verdict["id"].as_str().unwrap_or("-")
     }
 
+    /// Whether something of this kind was found.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        let mut objects = self
+            .lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        objects.any(|object| object["type"] == "finding" && object["id"] == id)
+    }
+
     /// Whether the cause was said to be certain.
     #[must_use]
     pub fn is_certain(&self) -> bool {
@@ -138,17 +148,17 @@ impl Drop for Name {
     }
 }
 
-/// Runs `pasarela doctor URL` in a node.
+/// Runs `pasarela doctor` with these words in a node.
 ///
 /// # Panics
 /// When it says nothing that can be read.
 #[must_use]
-pub fn examine(lab: &Lab, role: Role, url: &str, more: &[&str]) -> Visit {
+pub fn examine(lab: &Lab, role: Role, words: &[&str]) -> Visit {
     let home = tempfile::tempdir().unwrap();
     let mut command = lab.command(role, pasarela_binary());
     command
-        .args(["doctor", url, "--json", "--accept-new"])
-        .args(more)
+        .args(["doctor", "--json", "--accept-new"])
+        .args(words)
         .env("STATE_DIRECTORY", home.path())
         .stdin(Stdio::null());
     let output = command.output().unwrap();

@@ -59,8 +59,9 @@ pub(crate) async fn check(
         )
         .evidence(cipher),
     );
-    if version == "TLSv1.2" {
-        report.add(Finding::new(&kinds::TLS_OLD, "the server has no TLS 1.3"));
+    match version {
+        "TLSv1.2" => report.add(Finding::new(&kinds::TLS_OLD, "the server has no TLS 1.3")),
+        _ => report.fact("tls.has_1_2", visit.speaks_tls12().await),
     }
     judge_certificate(probe, tls, report);
     Some(())
