@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::advice::opening as kinds;
 use crate::report::Report;
 use crate::{Finding, Severity};
-pub use outside::{Outside, relays};
+pub use outside::{Outside, contradictions, relays};
 use ports::{Opening, written};
 
 /// As many data ports of a range are tried: all of them are opened by one rule.

@@ -115,6 +115,9 @@ async fn try_out(typed: &Typed, server: &Server, report: &mut Report) -> Result<
         let ladders = ladders?;
         for ladder in &ladders {
             report.add(Outside::of_ladder(ladder).finding());
+            for finding in opening::contradictions(ladder) {
+                report.add(finding);
+            }
         }
         for finding in ladders.first().map(opening::relays).unwrap_or_default() {
             report.add(finding);
