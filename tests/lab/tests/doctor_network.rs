@@ -234,7 +234,7 @@ fn nftables_takes_the_rules() {
         return;
     }
     let lab = lab("pub").unwrap();
-    for (_, _, _, name) in SERVERS {
+    for name in SERVERS.iter().map(|case| case.3).chain(["opening-taken"]) {
         let text = fs::read_to_string(golden(name)).unwrap();
         let rules = text.split("== nftables (nft -f FILE) ==\n").nth(1).unwrap();
         let rules = rules.split("\n\n").next().unwrap();
