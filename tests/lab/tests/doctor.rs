@@ -215,7 +215,7 @@ fn the_true_cause_is_named_in_every_failing_cell() {
             ));
         }
     }
-    println!("{table}");
+    eprintln!("{table}");
     assert!(
         confidently_wrong.is_empty(),
         "confidently wrong:\n{}",
