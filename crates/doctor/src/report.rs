@@ -64,12 +64,13 @@ impl Report {
         self.findings.push(finding);
     }
 
-    /// Takes a fact.
+    /// Takes a fact; one of the same name that was taken before is replaced.
     pub fn fact(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.facts.push(Fact {
-            name,
-            value: value.into(),
-        });
+        let value = value.into();
+        match self.facts.iter_mut().find(|fact| fact.name == name) {
+            Some(known) => known.value = value,
+            None => self.facts.push(Fact { name, value }),
+        }
     }
 
     /// A fact by its name.
