@@ -29,6 +29,8 @@ pub(crate) enum Load {
     Slow { sessions: usize },
     /// Nothing: what this machine can do.
     Machine,
+    /// Lines to our parsers, without a server.
+    Parsers,
 }
 
 /// One line of the table.
@@ -96,6 +98,16 @@ impl Case {
         Ok(chosen)
     }
 
+    /// Whether it has nothing to do with a server.
+    pub(crate) fn is_without_server(&self) -> bool {
+        matches!(self.load, Load::Machine | Load::Parsers)
+    }
+
+    /// Whether uploads are to be on stable storage.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.load == Load::Stor { safe: true }
+    }
+
     /// Whether a server must not have done anything before: its memory is looked at.
     pub(crate) fn wants_a_fresh_server(&self) -> bool {
         matches!(
@@ -154,6 +166,13 @@ impl Case {
                 &measure::FSYNC_P50,
                 &measure::FSYNC_P99,
             ],
+            Load::Parsers => &[
+                &measure::LINE_COMMAND,
+                &measure::LINE_LIST,
+                &measure::LINE_MLSD,
+                &measure::LINE_READ_LIST,
+                &measure::LINE_READ_MLSD,
+            ],
         }
     }
 }
@@ -164,6 +183,7 @@ const SAFE: Load = Load::Stor { safe: true };
 #[rustfmt::skip] // a row a case
 pub(crate) static CASES: &[Case] = &[
     case("machine", Load::Machine, "memory, ciphers and the folder's disk, without any server"),
+    case("parsers", Load::Parsers, "instructions a line in our parsers and writers; needs valgrind").on_request(),
     case("retr", Load::Retr, "one large file down"),
     case("stor", FAST, "one large file up"),
     case("stor-safe", SAFE, "one large file up; ours with --durability safe: use --dir on a disk"),

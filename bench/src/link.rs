@@ -125,7 +125,7 @@ impl Link {
         }
     }
 
-    /// Ends what is sent, as TLS wants it ended.
+    /// Ends what is sent, as TLS wants it ended: some servers wait for that before they reply.
     pub(crate) fn finish(&mut self) -> Result<(), Failed> {
         match self {
             Self::Plain(socket) => {

@@ -91,19 +91,26 @@ enum Own {
         certificate: PathBuf,
         key: PathBuf,
     },
+    /// Gives lines to a parser.
+    #[command(hide = true, name = load::PARSE)]
+    ParseLines { what: load::Lines, count: u64 },
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Own::MoveBytes {
-        way,
-        port,
-        file,
-        certificate,
-        key,
-    }) = &arguments.own
-    {
-        return told(peer::serve(*way, *port, file, [certificate, key]).map(|()| true));
+    match &arguments.own {
+        Some(Own::MoveBytes {
+            way,
+            port,
+            file,
+            certificate,
+            key,
+        }) => return told(peer::serve(*way, *port, file, [certificate, key]).map(|()| true)),
+        Some(Own::ParseLines { what, count }) => {
+            load::parse(*what, *count);
+            return ExitCode::SUCCESS;
+        }
+        None => {}
     }
     let places = match std::env::current_exe() {
         Ok(own) => Places::beside(&own),
@@ -246,6 +253,7 @@ fn run(
         warm_up: !quick,
         peers,
         lines: &mut lines,
+        standing: Vec::new(),
     };
     let machine = machine();
     println!("{machine}; files in {}", place.display());

@@ -55,6 +55,11 @@ pub(crate) const STALL: Measure = less("longest stall ms");
 pub(crate) const MEMCPY: Measure = aside("memcpy MiB/s");
 pub(crate) const AES128: Measure = aside("AES-128-GCM MiB/s");
 pub(crate) const AES256: Measure = aside("AES-256-GCM MiB/s");
+pub(crate) const LINE_COMMAND: Measure = aside("command read");
+pub(crate) const LINE_LIST: Measure = aside("LIST written");
+pub(crate) const LINE_MLSD: Measure = aside("MLSD written");
+pub(crate) const LINE_READ_LIST: Measure = aside("LIST read");
+pub(crate) const LINE_READ_MLSD: Measure = aside("MLSD read");
 pub(crate) const FSYNC_P50: Measure = aside("fsync p50 us");
 pub(crate) const FSYNC_P99: Measure = aside("fsync p99 us");
 

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use serde_json::{Map, Value, json};
 
 use crate::account::{machine_cpu, own_cpu};
-use crate::case::{Case, Load};
+use crate::case::Case;
 use crate::failed::{During as _, Failed};
 use crate::load::{self, Scale};
 use crate::measure::Sample;
@@ -16,7 +16,7 @@ use crate::server::Server;
 use crate::tree::Tree;
 
 /// The name of what is measured without a server.
-const MACHINE: &str = "this machine";
+const NO_SERVER: &str = "(none)";
 
 /// What a run is made with.
 pub(crate) struct Run<'a> {
@@ -29,6 +29,8 @@ pub(crate) struct Run<'a> {
     pub(crate) peers: &'a [&'static Peer],
     /// Where JSON lines go.
     pub(crate) lines: &'a mut File,
+    /// Servers that run and have nothing to do just now.
+    pub(crate) standing: Vec<Server>,
 }
 
 /// One server's samples of a case.
@@ -47,9 +49,6 @@ pub(crate) struct Outcome {
     pub(crate) others: f64,
 }
 
-/// A server, or why there is none; a case that wants a fresh one for every sample has none in between.
-type Standing = Option<Server>;
-
 impl Run<'_> {
     /// Runs a case to its end. Who fails is out for the rest of it.
     pub(crate) fn case(&mut self, case: &'static Case) -> Result<Outcome, Failed> {
@@ -59,9 +58,10 @@ impl Run<'_> {
             .copied()
             .filter(|peer| peer.takes(case))
             .collect();
-        let names: Vec<_> = match case.load {
-            Load::Machine => vec![MACHINE],
-            _ => taking.iter().map(|peer| peer.name).collect(),
+        let names = if case.is_without_server() {
+            vec![NO_SERVER]
+        } else {
+            taking.iter().map(|peer| peer.name).collect()
         };
         let mut rows: Vec<Row> = names
             .into_iter()
@@ -71,14 +71,13 @@ impl Run<'_> {
                 failed: None,
             })
             .collect();
-        let mut standing: Vec<Standing> = rows.iter().map(|_| None).collect();
         let mut others: f64 = 0.0;
         let first = usize::from(!self.warm_up || case.wants_a_fresh_server());
         for round in first..=self.rounds {
             for (number, row) in rows.iter_mut().enumerate() {
                 let sample = match (&row.failed, taking.get(number)) {
                     (Some(_), _) => None,
-                    (None, peer) => Some(self.sample(case, peer.copied(), &mut standing[number])),
+                    (None, peer) => Some(self.sample(case, peer.copied())),
                 };
                 let sample = match sample {
                     Some(Ok((sample, share))) => {
@@ -104,31 +103,29 @@ impl Run<'_> {
     }
 
     /// One sample, and what share of the machine others took meanwhile.
-    fn sample(
-        &self,
-        case: &'static Case,
-        peer: Option<&'static Peer>,
-        standing: &mut Standing,
-    ) -> Result<(Sample, f64), Failed> {
-        if case.wants_a_fresh_server() {
-            *standing = None;
-        }
-        if let (None, Some(peer)) = (&standing, peer) {
-            *standing = Some(Server::start(peer, self.places, self.tree, case)?);
-        }
-        let used = |standing: &Standing| standing.as_ref().map_or(0.0, Server::cpu) + own_cpu();
-        let (start, ours, all) = (Instant::now(), used(standing), machine_cpu());
-        let sample = match standing {
+    fn sample(&mut self, case: &Case, peer: Option<&'static Peer>) -> Result<(Sample, f64), Failed> {
+        let server = peer.map(|peer| self.server(peer, case)).transpose()?;
+        let used = || server.as_ref().map_or(0.0, Server::cpu) + own_cpu();
+        let (start, ours, all) = (Instant::now(), used(), machine_cpu());
+        let sample = match &server {
             Some(server) => load::sample(case, server, self.tree, &self.scale)?,
-            None => load::machine(self.tree)?,
+            None => load::alone(case, self.tree)?,
         };
-        let (ours, all) = (used(standing) - ours, machine_cpu() - all);
+        let (ours, all) = (used() - ours, machine_cpu() - all);
         let cores = std::thread::available_parallelism().map_or(1.0, |cores| cores.get() as f64);
         let share = (all - ours).max(0.0) / (start.elapsed().as_secs_f64() * cores);
-        if case.wants_a_fresh_server() {
-            *standing = None;
-        }
+        self.standing
+            .extend(server.filter(|_| !case.wants_a_fresh_server()));
         Ok((sample, share.min(1.0)))
+    }
+
+    /// One that runs already, where that will do, or a new one.
+    fn server(&mut self, peer: &'static Peer, case: &Case) -> Result<Server, Failed> {
+        let serves = |server: &Server| server.peer.name == peer.name && server.serves(case);
+        match self.standing.iter().position(serves) {
+            Some(found) if !case.wants_a_fresh_server() => Ok(self.standing.swap_remove(found)),
+            _ => Server::start(peer, self.places, self.tree, case),
+        }
     }
 
     fn write(

@@ -26,6 +26,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Whether commands and data are to be protected.
     pub(crate) tls: bool,
+    /// Whether uploads are to be on stable storage.
+    safe: bool,
     child: Child,
     account: Account,
     /// Outlives the processes.
@@ -77,6 +79,7 @@ impl Server {
             peer,
             address,
             tls: case.tls,
+            safe: case.is_safe(),
             account: Account::new(child.id(), group),
             child,
             _scratch: scratch,
@@ -93,6 +96,11 @@ impl Server {
                 }
             })?;
         Ok(server)
+    }
+
+    /// Whether it was started as that case wants it.
+    pub(crate) fn serves(&self, case: &Case) -> bool {
+        (self.tls, self.safe) == (case.tls, case.is_safe())
     }
 
     /// Where to log in, as whom.
@@ -135,7 +143,10 @@ impl Server {
         }
         let content = fs::read(tree.file("proof")).during("proof")?;
         let mut session = Session::open(&self.login())?.binary()?;
-        let fetched = session.transfer("RETR proof")?.read_all()?;
+        let mut data = session.transfer("RETR proof")?;
+        let fetched = data.read_all()?;
+        data.finish()?;
+        drop(data);
         session.done("RETR proof")?;
         expect("RETR", PROOF as u64, fetched.len() as u64)?;
         let path = tree.fresh_upload("proof")?;

@@ -129,7 +129,8 @@ impl TlsStream {
                 .during("closing TLS")?;
         }
         let _ = self.socket.shutdown(Shutdown::Write);
-        while self.socket.read(&mut self.incoming).is_ok_and(|read| read > 0) {}
+        // Whatever way the peer ends, the transfer's reply will tell; its tickets are wanted for the next connection.
+        while self.read(&mut |_| ()).is_ok_and(|more| more) {}
         Ok(())
     }
 

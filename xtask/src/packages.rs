@@ -44,10 +44,15 @@ const PYOPENSSL: Need = (
     "python3-openssl",
 );
 
-/// Servers beside which ours is measured.
-pub(crate) const PEERS: &[Need] = &[("vsftpd", "vsftpd"), PYFTPDLIB, PYOPENSSL];
+/// Servers beside which ours is measured, and what counts instructions.
+pub(crate) const PEERS: &[Need] = &[
+    ("vsftpd", "vsftpd"),
+    ("valgrind", "valgrind"),
+    PYFTPDLIB,
+    PYOPENSSL,
+];
 
-/// Servers that cannot be installed beside others, or would be started by being installed: what each is known by, and
+/// Servers and proxies that cannot be installed beside others, or would be started by being installed: what each is known by, and
 /// its packages with the libraries that they bring.
 type Unpacked = (&'static str, &'static [&'static str]);
 
@@ -64,18 +69,21 @@ const PROFTPD: Unpacked = (
     ],
 );
 
+const PURE_FTPD: Unpacked = (
+    "usr/sbin/pure-ftpd",
+    &["pure-ftpd", "pure-ftpd-common", "libsodium23"],
+);
+
 /// For the tests.
-pub(crate) const TESTED: &[Unpacked] = &[PROFTPD];
+pub(crate) const TESTED: &[Unpacked] = &[
+    PROFTPD,
+    PURE_FTPD,
+    ("usr/bin/microsocks", &["microsocks"]),
+    ("usr/bin/tinyproxy", &["tinyproxy-bin"]),
+];
 
 /// For the benchmark.
-pub(crate) const MEASURED: &[Unpacked] = &[
-    PROFTPD,
-    (
-        "usr/sbin/pure-ftpd",
-        &["pure-ftpd", "pure-ftpd-common", "libsodium23"],
-    ),
-    ("usr/sbin/nginx", &["nginx"]),
-];
+pub(crate) const MEASURED: &[Unpacked] = &[PROFTPD, PURE_FTPD, ("usr/sbin/nginx", &["nginx"])];
 
 /// Unpacks those that are not there yet into `target/servers`.
 ///

@@ -41,7 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("conformance", &["testkit"]),
     ("interop", &["testkit"]),
     ("lab", &["testkit"]),
-    ("bench", &[]),
+    ("bench", &["ftp-proto"]),
 ];
 
 /// Crates that open sockets or run tasks; the proto crates have no use for any of them.

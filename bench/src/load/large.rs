@@ -25,6 +25,8 @@ pub(super) fn retr(server: &Server, tree: &Tree) -> Result<Sample, Failed> {
             let sample = timed(server, size, || {
                 let mut data = session.transfer("RETR large")?;
                 let got = data.drain(&drain)?;
+                data.finish()?;
+                drop(data);
                 session.done("RETR large")?;
                 expect("RETR", size, got)
             })?;

@@ -25,6 +25,7 @@ pub(super) fn small(server: &Server, verb: &str, count: usize) -> Result<Sample,
         let start = Instant::now();
         let listed = session.transfer(&command).and_then(|mut data| {
             let listed = data.read_all()?;
+            drop(data);
             session.done(&command)?;
             Ok(listed)
         });
@@ -64,6 +65,7 @@ pub(super) fn huge(server: &Server, tree: &Tree, verb: &str) -> Result<Sample, F
         }
         all.extend_from_slice(bytes);
     })? {}
+    drop(data);
     session.done(&command)?;
     let total = start.elapsed();
     let (cpu, peak) = (server.cpu() - cpu, server.account().peak());

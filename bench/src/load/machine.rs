@@ -19,7 +19,7 @@ const TIME: Duration = Duration::from_millis(200);
 const RECORD: usize = 16 * 1024;
 
 /// One look at all of it.
-pub(crate) fn sample(tree: &Tree) -> Result<Sample, Failed> {
+pub(super) fn sample(tree: &Tree) -> Result<Sample, Failed> {
     // More than caches hold.
     let (from, mut to) = (vec![1_u8; 64 * MIB], vec![0_u8; 64 * MIB]);
     let memcpy = rate(64 * MIB, || to.copy_from_slice(black_box(&from)));

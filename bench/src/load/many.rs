@@ -26,7 +26,10 @@ pub(super) fn retr(server: &Server, tree: &Tree, sessions: usize, time: Duration
         |(session, buffer), worker, number| {
             let file = (number * 7 + worker as u64 * 131) % files;
             let command = format!("RETR small/f{file:04}");
-            let got = session.transfer(&command)?.count(buffer)?;
+            let mut data = session.transfer(&command)?;
+            let got = data.count(buffer)?;
+            data.finish()?;
+            drop(data);
             session.done(&command)?;
             expect("RETR", SMALL, got)
         },

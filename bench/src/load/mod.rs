@@ -5,6 +5,7 @@ mod large;
 mod listing;
 mod machine;
 mod many;
+mod parsers;
 mod slow;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::measure::Sample;
 use crate::server::Server;
 use crate::tree::Tree;
 
-pub(crate) use machine::sample as machine;
+pub(crate) use parsers::{Lines, PARSE, run as parse};
 
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +46,15 @@ pub(crate) fn sample(case: &Case, server: &Server, tree: &Tree, scale: &Scale) -
         Load::HugeMlsd => listing::huge(server, tree, "MLSD"),
         Load::Idle { sessions } => idle::sample(server, few(sessions)),
         Load::Slow { sessions } => slow::sample(server, tree, few(sessions), scale.slow_rate),
-        Load::Machine => machine(tree),
+        Load::Machine | Load::Parsers => alone(case, tree),
+    }
+}
+
+/// Measures what needs no server, once.
+pub(crate) fn alone(case: &Case, tree: &Tree) -> Result<Sample, Failed> {
+    match case.load {
+        Load::Parsers => parsers::sample(tree),
+        _ => machine::sample(tree),
     }
 }
 

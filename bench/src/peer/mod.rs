@@ -99,7 +99,7 @@ impl Peer {
         let wire = self.tls || !case.tls;
         match (self.speaks, case.load) {
             (Speaks::Ftp, Load::Mlsd | Load::HugeMlsd) => wire && self.mlsd,
-            (Speaks::Ftp, load) => wire && load != Load::Machine,
+            (Speaks::Ftp, _) => wire && !case.is_without_server(),
             (Speaks::Http, Load::Retr) => wire,
             (Speaks::Download, Load::Retr) | (Speaks::Upload, Load::Stor { .. }) => self.tls == case.tls,
             _ => false,

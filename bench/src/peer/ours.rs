@@ -3,7 +3,6 @@
 use std::process::Command;
 
 use super::{PASSWORD, Peer, Setting, Speaks, USER};
-use crate::case::Load;
 use crate::failed::Failed;
 
 pub(super) static PASARELA: Peer = Peer {
@@ -32,10 +31,7 @@ fn command(setting: &Setting<'_>) -> Result<Command, Failed> {
         stall = "10min"
         "#,
     )?;
-    let durability = match setting.case.load {
-        Load::Stor { safe: true } => "safe",
-        _ => "fast",
-    };
+    let durability = if setting.case.is_safe() { "safe" } else { "fast" };
     let [certificate, key, _] = setting.tree.pem();
     let mut command = Command::new(setting.program);
     command

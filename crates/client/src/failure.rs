@@ -24,6 +24,8 @@ pub struct Failure {
     pub distrust: Option<Box<TrustError>>,
     /// Why the server's host key was not believed.
     pub host_key: Option<Box<HostKeyError>>,
+    /// Another try would end in the same way.
+    pub is_lasting: bool,
 }
 
 /// What a failure means for the caller.
@@ -105,16 +107,26 @@ impl Failure {
         Self {
             kind,
             sentence: sentence.into(),
-            hint: None,
+            hint: advice(kind).map(str::to_owned),
             reply: None,
             distrust: None,
             host_key: None,
+            is_lasting: false,
         }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, as another kind; its hint is of no use then.
+    pub(crate) fn meant(self, kind: FailureKind) -> Self {
+        let hint = match kind == self.kind {
+            true => self.hint,
+            false => advice(kind).map(str::to_owned),
+        };
+        Self { kind, hint, ..self }
     }
 
     /// The failure inside of an error of a remote's operation.
@@ -133,6 +145,7 @@ impl Failure {
             reply: Some(reply),
             distrust: None,
             host_key: None,
+            is_lasting: false,
         }
     }
 }
@@ -146,6 +159,7 @@ fn kind_of(reply: &Reply) -> FailureKind {
     match reply.code {
         425 => K::Data,
         421 | 426 => K::Lost,
+        450 if says(&["quota", "no space", "disk full"]) => K::Space,
         450 => K::Busy,
         452 | 552 => K::Space,
         500 | 502 | 504 => K::Unsupported,
@@ -171,6 +185,8 @@ fn kind_of(reply: &Reply) -> FailureKind {
                 "forbidden",
                 "read-only",
                 "prohibited",
+                "could not create",
+                "privileges",
             ]) =>
             {
                 K::Permission
@@ -196,10 +212,30 @@ fn hint_of(kind: FailureKind, reply: &Reply) -> Option<String> {
         }
         FailureKind::Data => "the server could not open the data connection; its firewall may be in the way",
         FailureKind::Login => "check the user name and the password",
-        FailureKind::Space => "make room on the server, then resume the transfer",
-        _ => return None,
+        kind => return advice(kind).map(str::to_owned),
     };
     Some(hint.to_owned())
+}
+
+/// What to do about a failure of a kind, whatever the server said.
+fn advice(kind: FailureKind) -> Option<&'static str> {
+    Some(match kind {
+        FailureKind::NotFound => {
+            "look what there is in the folder; a path begins at the folder after login, with %2F or // at the top"
+        }
+        FailureKind::Permission => {
+            "this login may not do it: log in as somebody who may, or ask the operator"
+        }
+        FailureKind::Space => "make room on the server, then resume the transfer",
+        FailureKind::Lost => "try again later; what has arrived can be gone on with",
+        FailureKind::Timeout => "the server or the network stalls; try again later, or wait longer",
+        FailureKind::Verify => "transfer it again; where that fails too, something changes it on the way",
+        FailureKind::Busy => "somebody else uses it just now: try again later",
+        FailureKind::IsDirectory => "name a file in it, or copy it with all that it holds",
+        FailureKind::NotEmpty => "remove what it holds first",
+        FailureKind::BadName => "the server does not take this name: choose another one",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Failure {

@@ -23,6 +23,7 @@ mod ftp;
 pub mod mirror;
 mod parallel;
 pub mod progress;
+mod proxy;
 mod remote;
 mod sftp;
 #[cfg(test)]
@@ -36,6 +37,7 @@ pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Security, Site};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
+pub use proxy::{BadProxy, Proxy, ProxyKind};
+pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
 pub use sftp::{Asks, HostKeyError, Question, SftpOptions, SftpRemote, SftpSite};
-pub use remote::{Abilities, Local, Place, Remote, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -11,5 +11,7 @@ pub(crate) mod names;
 pub(crate) mod passive;
 pub(crate) mod place;
 pub(crate) mod resumption;
+pub(crate) mod rewriting;
+pub(crate) mod timing;
 pub(crate) mod tls;
 pub(crate) mod transfer;

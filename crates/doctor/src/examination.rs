@@ -83,16 +83,22 @@ impl Examination {
         let Some(mut probe) = self.enter(&visit, first.tcp, report).await else {
             return;
         };
+        let is_protected = probe.shown().is_some();
         let passive = check::passive::check(&visit, &links, &mut probe, report).await;
         let works = passive.is_some();
         probe.quit().await;
         if let Some((form, carried)) = passive {
             check::resumption::check(&visit, (form, carried), report).await;
+            let told = report
+                .value("passive.pasv.address")
+                .and_then(|told| told.as_str()?.parse().ok());
+            check::rewriting::check(&visit, told.filter(|_| is_protected), report).await;
             if self.upload {
                 check::transfer::check(&visit, form, report).await;
             }
         }
         check::families::check(self, to, &others, works, report).await;
+        check::timing::check(report);
         if let Some(silence) = self.idle {
             check::idle::check(&visit, silence, report).await;
         }
@@ -129,6 +135,23 @@ pub(crate) struct Visit<'a> {
 impl Visit<'_> {
     pub(crate) async fn knock(&self) -> Knock {
         knock(None, self.to, None, self.examination.patience).await
+    }
+
+    /// Whether a handshake by TLS 1.2 alone is made.
+    pub(crate) async fn speaks_tls12(&self) -> bool {
+        let site = &self.examination.site;
+        let Ok(tls) = ClientTls::new_tls12(&site.trust, &site.host, site.port) else {
+            return false;
+        };
+        let Answer::Open(tcp) = self.knock().await.answer else {
+            return false;
+        };
+        let Ok(mut probe) = Probe::over(tcp, site, Arc::new(tls)).await else {
+            return false;
+        };
+        let protected = probe.greet().await.is_ok() && matches!(probe.protect().await, Ok(true));
+        probe.quit().await;
+        protected
     }
 
     /// Logs in anew, as the examination before did; in clear where that is wanted.

@@ -42,10 +42,6 @@ impl Knock {
         matches!(self.answer, Answer::Open(_))
     }
 
-    pub(crate) fn is_silent(&self) -> bool {
-        matches!(self.answer, Answer::Silent)
-    }
-
     /// As a line of evidence.
     pub(crate) fn line(&self) -> String {
         let to = self.to;

@@ -13,6 +13,10 @@ pub mod network;
 pub mod opening;
 mod report;
 mod route;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use advice::Kind;
 pub use examination::Examination;

@@ -1,6 +1,7 @@
 //! This machine's network: what the ladder, the routers and the STUN servers that were named say of it, in words.
 
 mod addresses;
+mod contradictions;
 mod datagrams;
 mod nat;
 mod routers;
@@ -11,11 +12,13 @@ mod verdict;
 use std::net::IpAddr;
 
 use pasarela_reach as reach;
+use pasarela_reach::stun::Dependence;
 use pasarela_reach::survey::{Class, Links};
-use pasarela_reach::{Outcome, Plan, Reason, Router, Rung, Via};
+use pasarela_reach::{Filtering, Outcome, Plan, Reason, Router, Rung, Via};
 
 use crate::climb::Climb;
 use crate::report::Report;
+pub(crate) use contradictions::contradictions;
 pub use datagrams::{Datagrams, Sight};
 pub use verdict::proof_words;
 pub(crate) use verdict::{best, doubt_words, missing, tried};
@@ -40,15 +43,39 @@ pub struct Facts {
 /// to a server that the plan does not name.
 pub async fn look(climb: &Climb) -> Option<Facts> {
     let links = Links::read().await.unwrap_or_default();
-    let plan = climb.reach().plan().clone();
-    let (datagrams, ()) = tokio::join!(Datagrams::ask(&plan.stun, &links), climb.settled());
+    let (ladders, datagrams) = settled(climb, &links).await;
     Some(Facts {
         links,
-        plan,
-        ladder: climb.reports().into_iter().next()?,
+        plan: climb.reach().plan().clone(),
+        ladder: ladders.into_iter().next()?,
         datagrams,
         running: Vec::new(),
     })
+}
+
+/// The ladders of all ports of a climb, as they settle within 20 s.
+pub async fn ladders(climb: &Climb) -> Vec<reach::Report> {
+    let links = Links::read().await.unwrap_or_default();
+    settled(climb, &links).await.0
+}
+
+/// The ladder asks for the kind of NAT too; of two askers, one may lose a packet.
+async fn settled(climb: &Climb, links: &Links) -> (Vec<reach::Report>, Datagrams) {
+    let settled = async {
+        climb.settled().await;
+        climb.reports()
+    };
+    let (mut ladders, datagrams) = tokio::join!(settled, Datagrams::ask(&climb.reach().plan().stun, links));
+    if let Some(behaviour) = &datagrams.behaviour {
+        let filtering = match behaviour.filtering {
+            Dependence::EndpointIndependent => Filtering::Open,
+            _ => Filtering::Closed,
+        };
+        for ladder in &mut ladders {
+            ladder.view.filtering.get_or_insert(filtering);
+        }
+    }
+    (ladders, datagrams)
 }
 
 /// Puts the facts into words.
@@ -76,6 +103,11 @@ pub fn tell(facts: &Facts, report: &mut Report) {
         nat::kind(facts),
         addresses::ipv6(facts),
         verdict::relay(facts),
+        contradictions(
+            &facts.ladder,
+            &crate::advice::network::PUBLIC_ADDRESS_DIFFERS,
+            &crate::advice::network::CLOSED_FROM_OUTSIDE,
+        ),
         verdict::host(facts),
     ];
     for finding in findings.into_iter().flatten() {
@@ -114,14 +146,21 @@ impl Facts {
         }
     }
 
-    /// `eth0 192.168.1.10/24`, of all interfaces but loopback.
+    /// `eth0 192.168.1.10/24`, of all interfaces but loopback; of many the first ones.
     fn interfaces(&self) -> Vec<String> {
+        /// Machines with containers have an interface for each.
+        const MOST: usize = 8;
         let all = self.links.addresses.iter();
-        // Link-local addresses of IPv6 are everywhere and differ by machine.
-        all.filter(|local| !matches!(Class::of(local.address), Class::Loopback))
+        // Link-local addresses of IPv6 are everywhere.
+        let mut told: Vec<String> = all
+            .filter(|local| !matches!(Class::of(local.address), Class::Loopback))
             .filter(|local| !(local.address.is_ipv6() && Class::of(local.address) == Class::LinkLocal))
             .map(|local| format!("{} {}/{}", local.interface, local.address, local.prefix))
-            .collect()
+            .collect();
+        let more = told.len().saturating_sub(MOST);
+        told.truncate(MOST);
+        told.extend((more > 0).then(|| format!("and {more} more")));
+        told
     }
 
     /// Whether this machine's own IPv4 address is public and the Internet sees no other one.

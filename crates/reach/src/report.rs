@@ -184,7 +184,7 @@ impl NetView {
 
     /// Whether the second router out is the carrier's (RFC 6598).
     pub(crate) fn beyond_carrier(&self) -> bool {
-        self.hops.iter().any(|hop| Class::of(*hop) == Class::Shared)
+        self.hops.iter().any(|hop| Class::is_carriers(*hop))
     }
 
     /// Whether another private router stands beyond the first.

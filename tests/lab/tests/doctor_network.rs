@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
 
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -133,6 +135,15 @@ fn a_server_that_runs_is_asked_and_left_alone() {
         "[ftp]\nlisten = [\"[::]:21\"]\nimplicit_listen = [\"[::]:990\"]\n",
     )
     .unwrap();
+    let end = Instant::now() + PATIENCE;
+    let is_settled = |told: &serde_json::Value| {
+        let mut ports = told["ports"].as_array().into_iter().flatten();
+        ports.clone().count() == 2 && ports.all(|port| port["settled"] == true)
+    };
+    while !site.told().as_ref().is_some_and(is_settled) {
+        assert!(Instant::now() < end, "{:?}", site.told());
+        std::thread::sleep(Duration::from_millis(100)); // a file cannot be waited for
+    }
     let before = site.lab.mappings().unwrap();
     assert_eq!(before.len(), 2, "{before:?}");
     let state = site.server.certificate();
@@ -148,6 +159,43 @@ fn a_server_that_runs_is_asked_and_left_alone() {
     ]
     .concat();
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_firewall_is_told_where_a_relay_tries() {
+    let Some(lab) = lab("pub") else { return };
+    let rules = "add table inet own { chain input { type filter hook input priority 0; ct state established accept; \
+                 tcp dport 2121 drop; }; }";
+    let ended = run_within(lab.command(Role::Server, "nft").arg(rules), PATIENCE);
+    assert!(ended.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let mut wrong = compare("firewall", &told(&lab, StunAndRelay, &[]));
+    wrong += &compare(
+        "wrong-address",
+        &told(&lab, Stun, &["--public-address".into(), "11.9.0.99".into()]),
+    );
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn a_port_that_another_program_has_is_told() {
+    let Some(lab) = lab("pub") else { return };
+    let listener = lab
+        .within(Role::Server, || TcpListener::bind("0.0.0.0:2121"))
+        .unwrap();
+    let other = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 another server\r\n").unwrap();
+        listener // until it has been told
+    });
+    let config = "[ftp]\nlisten = [\"0.0.0.0:2121\"]\ndata.ports = \"50000-50010\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pasarela.toml");
+    fs::write(&file, config).unwrap();
+    let file = file.display().to_string();
+    let said = told(&lab, Nobody, &["--server".to_owned(), file.clone()]);
+    let wrong = compare("opening-taken", &said.replace(&file, "pasarela.toml"));
+    assert!(wrong.is_empty(), "{wrong}");
+    drop(other.join().unwrap());
 }
 
 #[test]
@@ -186,7 +234,7 @@ fn nftables_takes_the_rules() {
         return;
     }
     let lab = lab("pub").unwrap();
-    for (_, _, _, name) in SERVERS {
+    for name in SERVERS.iter().map(|case| case.3).chain(["opening-taken"]) {
         let text = fs::read_to_string(golden(name)).unwrap();
         let rules = text.split("== nftables (nft -f FILE) ==\n").nth(1).unwrap();
         let rules = rules.split("\n\n").next().unwrap();

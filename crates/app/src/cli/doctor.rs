@@ -6,10 +6,8 @@ mod server;
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use pasarela_doctor::Report;
 
 use super::files::Reaching;
-use super::print;
 use crate::failure::Failure;
 
 /// What `doctor --help` ends with.
@@ -35,9 +33,10 @@ Exit codes (those of the other commands; docs/doctor.md has every finding):
   4   the login was refused
   5   TLS, or a server that is not trusted
   6   no data connection
-  8   permission denied
+  7   no such file or folder
   10  what arrived is not what was sent
-  12  it took too long";
+  12  it took too long
+  130 interrupted";
 
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
@@ -73,25 +72,8 @@ pub(crate) fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if let Some(url) = &flags.url {
         return server::examine(flags, url);
     }
-    let Some(config) = &flags.server else {
-        return flags.show(&network::examine(&flags.network)?);
-    };
-    let (report, rules) = network::opening(&flags.network, config)?;
-    if !flags.json {
-        rules
-            .iter()
-            .try_for_each(|rules| print(&format!("== {} ==\n{}\n", rules.title, rules.text)))?;
-    }
-    flags.show(&report)
-}
-
-impl Flags {
-    /// Prints a report, and ends as it says.
-    fn show(&self, report: &Report) -> Result<ExitCode, Failure> {
-        print(&match self.json {
-            true => report.json_lines(),
-            false => report.render(),
-        })?;
-        Ok(ExitCode::from(report.exit_code()))
+    match &flags.server {
+        Some(config) => network::opening(flags, config),
+        None => network::examine(flags),
     }
 }

@@ -32,6 +32,7 @@ mod open;
 mod operand;
 mod places;
 mod private;
+mod proxy;
 mod server;
 mod show;
 mod sync;
@@ -41,8 +42,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use pasarela_client::transfer::{self, Aside, Bucket, Options, Pace, Retries};
 use pasarela_client::{HostKeyError, TrustError};
-use pasarela_client::transfer::{self, Bucket, Options, Pace, Retries};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
 
@@ -137,13 +138,27 @@ pub(crate) struct Copying {
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
 
-    /// Read each large file in so many ranges at once, where both places can
+    /// Move each large file in so many ranges at once, where both places can
+    ///
+    /// Downloads come in ranges from any server that has REST. Uploads go in ranges to servers alone that are known to
+    /// put them together again, which few do (vsftpd with lock_upload_files off); others get the file in one piece.
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     segments: u16,
 
     /// How each result is checked
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Auto)]
     verify: Verify,
+
+    /// Upload under another name and rename when it is whole, or fail
+    ///
+    /// So it is done without this flag too, unless the server does it by itself, as ours does, or refuses to rename. A
+    /// cut upload then leaves what stood there, and a part `.NAME.NUMBER.part` beside it, which -c goes on with.
+    #[arg(long, conflicts_with = "no_atomic")]
+    atomic: bool,
+
+    /// Upload into the file itself: it keeps its owner and permissions, and is cut off where the upload is
+    #[arg(long)]
+    no_atomic: bool,
 
     /// Try what failed and may pass so many times again
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -213,6 +228,11 @@ impl Copying {
                 Verify::Hash => transfer::Verify::Hash,
                 Verify::Size => transfer::Verify::Size,
                 Verify::Off => transfer::Verify::Off,
+            },
+            aside: match (self.atomic, self.no_atomic) {
+                (true, _) => Aside::Always,
+                (false, true) => Aside::Never,
+                (false, false) => Aside::Auto,
             },
             retries: Retries {
                 times: self.retry,

@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
+use super::dial::Route;
 use super::wire::Wire;
+use crate::proxy::Host;
 use crate::{Failure, FailureKind};
 
 /// One control connection.
@@ -24,10 +26,13 @@ pub(super) struct Control {
     received: BytesMut,
     /// Why nothing more comes.
     failed: Option<Failure>,
+    pub(super) route: Route,
+    /// The server, or the proxy on the way to it.
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     /// What was said, where somebody wants to know.
     transcript: Option<Vec<String>>,
+    is_tampered_with: bool,
 }
 
 /// The most lines of a transcript; later ones are left out.
@@ -43,7 +48,7 @@ pub(super) enum Event {
 }
 
 impl Control {
-    pub(super) fn new(wire: Wire, patience: Patience) -> Result<Self, Failure> {
+    pub(super) fn new(wire: Wire, route: Route, patience: Patience) -> Result<Self, Failure> {
         let gone = |error: io::Error| Failure::new(FailureKind::Lost, error.to_string());
         let mut peer = wire.peer().map_err(gone)?;
         // A socket of IPv6 for an address of IPv4 (`::ffff:…`) would ask for EPSV with the wrong family.
@@ -51,6 +56,7 @@ impl Control {
         let mut local = wire.tcp().local_addr().map_err(gone)?;
         local.set_ip(local.ip().to_canonical());
         Ok(Self {
+            route,
             peer,
             local,
             wire: Some(wire),
@@ -60,6 +66,7 @@ impl Control {
             received: BytesMut::with_capacity(4096),
             failed: None,
             transcript: None,
+            is_tampered_with: false,
         })
     }
 
@@ -84,6 +91,11 @@ impl Control {
         self.wire.as_ref().is_some_and(Wire::is_tls)
     }
 
+    /// Whether bytes in clear came behind the reply to AUTH (CVE-2021-22947).
+    pub(super) fn is_tampered_with(&self) -> bool {
+        self.is_tampered_with
+    }
+
     /// Version and cipher suite, where it is protected.
     pub(super) fn cipher(&self) -> Option<(&'static str, &'static str)> {
         match &self.wire {
@@ -106,6 +118,15 @@ impl Control {
     /// Whether something has come that nobody has read.
     pub(super) fn has_unread(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| peek(wire.tcp()).is_some())
+    }
+
+    /// Whether the server may be one of IPv4, which PASV is for (RFC 959).
+    pub(super) fn may_be_ipv4(&self) -> bool {
+        match &self.route {
+            Route::Direct => self.peer.is_ipv4(),
+            Route::Through(_, Host::Address(address)) => address.is_ipv4(),
+            Route::Through(_, Host::Name(_)) => true,
+        }
     }
 
     pub(super) fn begin(&mut self, errand: Errand) -> Result<(), Failure> {
@@ -157,6 +178,7 @@ impl Control {
                     Output::Began(_) => return Ok(Event::Began),
                     Output::Done(outcome) => return Ok(Event::Done(outcome)),
                     Output::Failed(fault) => {
+                        self.is_tampered_with |= fault == Fault::BytesBehindAuth;
                         let failure = Failure::from(fault);
                         self.failed = Some(failure.clone());
                         return Err(failure);
@@ -217,7 +239,10 @@ impl Control {
     pub(super) fn take_tcp(&mut self) -> Result<TcpStream, Failure> {
         match self.wire.take() {
             Some(Wire::Plain(tcp)) if self.received.is_empty() => Ok(tcp),
-            _ => Err(Fault::BytesBehindAuth.into()),
+            _ => {
+                self.is_tampered_with = true;
+                Err(Fault::BytesBehindAuth.into())
+            }
         }
     }
 

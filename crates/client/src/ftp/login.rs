@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome};
+use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome, Reply};
 use pasarela_tls::{ClientTls, ConnectError, Known, Shown, Trust, TrustError};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::control::{Control, Event, unexpected};
 use super::dial::dial;
 use super::site::{Security, Site};
+use super::software::Software;
 use super::wire::Wire;
 use crate::{Failure, FailureKind};
 
@@ -19,6 +20,7 @@ use crate::{Failure, FailureKind};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) features: Arc<Features>,
+    pub(super) software: Software,
     /// Protects data connections; `None`: nothing is protected.
     pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) used: Instant,
@@ -63,8 +65,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let options = &site.options;
-    let tcp = dial(&site.host, site.port, options.family, options.connect_timeout).await?;
+    let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
 
     let mut secured = None;
     let wire = if site.security == Security::Implicit {
@@ -75,8 +76,8 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     } else {
         Wire::Plain(tcp)
     };
-    let mut control = Control::new(wire, site.patience())?;
-    expect(control.run(Errand::Greeting).await?, "greet us")?;
+    let mut control = Control::new(wire, route, site.patience())?;
+    let greeting = expect(control.run(Errand::Greeting).await?, "greet us")?;
 
     if site.security != Security::Implicit {
         secured = protect(site, &mut control, tls, memory).await?;
@@ -102,6 +103,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     }
     Ok(Connection {
         control,
+        software: Software::of(greeting.text(), &features),
         features,
         tls: secured.map(|(tls, _)| tls),
         used: Instant::now(),
@@ -120,10 +122,12 @@ pub(super) async fn log_in(site: &Site, control: &mut Control) -> Result<(), Fai
         )
         .hint("allow plain passwords for this server only if everybody on the way may read it"));
     }
-    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
-        kind: FailureKind::Login,
-        ..failure
-    })
+    expect(control.run(Errand::Login(site.credentials())).await?, "log in")
+        .map_err(|failure| Failure {
+            kind: FailureKind::Login,
+            ..failure
+        })
+        .map(drop)
 }
 
 pub(super) type Secured = Option<(Arc<ClientTls>, Shown)>;
@@ -202,6 +206,7 @@ pub(super) fn tls_failure(error: ConnectError) -> Failure {
         ConnectError::AnotherServer => Failure::new(FailureKind::Tls, error.to_string()),
         ConnectError::Handshake(error) => {
             Failure::new(FailureKind::Tls, format!("the TLS handshake failed: {error}"))
+                .hint("the server may not speak TLS here, or no version that we do; or something on the way cuts it off")
         }
         other => Failure::new(FailureKind::Tls, other.to_string()),
     }
@@ -262,9 +267,9 @@ pub(super) async fn remember(site: &Site, shown: &Shown, before: Option<Known>) 
     }
 }
 
-pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<(), Failure> {
+pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<Reply, Failure> {
     match outcome {
-        Outcome::Done(_) => Ok(()),
+        Outcome::Done(reply) => Ok(reply),
         Outcome::Refused(reply) => Err(Failure::refused(doing, reply)),
         other => Err(unexpected(&other)),
     }

@@ -9,7 +9,9 @@ mod pool;
 pub mod probe;
 mod reading;
 mod remote;
+mod renaming;
 mod site;
+mod software;
 mod wire;
 mod writing;
 

@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 use super::control::{Control, unexpected};
-use super::data::{Prospect, begin};
+use super::data::{Prospect, begin, words_of_server};
+use super::dial::Route;
 use super::login::{expect, known, log_in, protect, remember, shake_hands};
 use super::site::{Security, Site};
 use super::wire::Wire;
@@ -58,7 +59,7 @@ impl Probe {
         } else {
             (Wire::Plain(tcp), None)
         };
-        let mut control = Control::new(wire, site.patience())?;
+        let mut control = Control::new(wire, Route::Direct, site.patience())?;
         control.record();
         Ok(Self {
             site: site.clone(),
@@ -96,6 +97,12 @@ impl Probe {
             .find_map(|line| line.strip_prefix("< "))
     }
 
+    /// Whether somebody put bytes in clear behind the reply to AUTH.
+    #[must_use]
+    pub fn is_tampered_with(&self) -> bool {
+        self.control.is_tampered_with()
+    }
+
     /// What the server showed in its handshake; `None`: nothing is protected.
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
@@ -113,7 +120,7 @@ impl Probe {
     /// # Errors
     /// When there is none, or when it is a refusal.
     pub async fn greet(&mut self) -> Result<(), Failure> {
-        expect(self.control.run(Errand::Greeting).await?, "greet us")
+        expect(self.control.run(Errand::Greeting).await?, "greet us").map(drop)
     }
 
     /// AUTH TLS, where the site begins in clear, and PROT P; whether the control connection is protected now.
@@ -123,7 +130,7 @@ impl Probe {
     pub async fn protect(&mut self) -> Result<bool, Failure> {
         if self.shown.is_some() {
             let outcome = self.control.run(Errand::ProtectData).await?;
-            return expect(outcome, "protect data connections").map(|()| true);
+            return expect(outcome, "protect data connections").map(|_| true);
         }
         let tls = Ok(Arc::clone(&self.tls));
         let secured = protect(&self.site, &mut self.control, tls, self.memory).await?;
@@ -211,7 +218,15 @@ impl Probe {
         let mut buf = BytesMut::with_capacity(64 * 1024);
         loop {
             buf.clear();
-            let read = transfer.read(control, &mut buf).await?;
+            let read = match transfer.read(control, &mut buf).await {
+                Ok(read) => read,
+                // Why it broke is what the server says next.
+                Err(failure) if failure.reply.is_none() && !transfer.is_refused() => {
+                    let peer = control.peer.ip();
+                    return Err(words_of_server(control, "send it", peer).await.unwrap_or(failure));
+                }
+                Err(failure) => return Err(failure),
+            };
             if read == 0 {
                 break;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use pasarela_ftp_proto::user_pi::{Credentials, Patience};
 use pasarela_tls::{KnownServers, Trust};
 
-use crate::{Scheme, Secret, Url};
+use crate::{Proxy, Scheme, Secret, Url};
 
 /// A server and a login there.
 #[derive(Debug, Clone)]
@@ -82,6 +82,8 @@ pub struct Options {
     pub lenient_close: bool,
     /// Which of the server's addresses are connected to.
     pub family: Family,
+    /// Through which all connections go; the server cannot connect to us then.
+    pub proxy: Option<Arc<Proxy>>,
     /// Control connections at once, at most; a server that takes fewer is heard.
     pub parallel: usize,
     /// Attempts to connect.
@@ -105,6 +107,7 @@ impl Default for Options {
             active: false,
             lenient_close: false,
             family: Family::Any,
+            proxy: None,
             parallel: 4,
             attempts: 3,
             connect_timeout: Duration::from_secs(20),

@@ -132,7 +132,13 @@ impl Connection {
 async fn shake_hands(site: &SftpSite) -> Result<(Handle<Visitor>, Judge, Banner), Failure> {
     let judge = Judge::new(site).await?;
     let within = site.options.connect_timeout;
-    let tcp = dial(&site.host, site.port, site.options.family, within).await?;
+    let conditions = crate::Options {
+        family: site.options.family,
+        proxy: site.options.proxy.clone(),
+        connect_timeout: within,
+        ..crate::Options::default()
+    };
+    let (tcp, _) = dial(&site.host, site.port, &conditions).await?;
     let banner = Banner::default();
     let visitor = Visitor {
         judge: judge.clone(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pasarela_tls::Trust;
 
-use crate::{Family, Secret, Url};
+use crate::{Family, Proxy, Secret, Url};
 
 /// A server and a login there.
 #[derive(Clone)]
@@ -42,6 +42,8 @@ pub struct SftpSite {
 pub struct SftpOptions {
     /// Which of the server's addresses are connected to.
     pub family: Family,
+    /// What is connected through.
+    pub proxy: Option<Arc<Proxy>>,
     /// Sessions at once, at most; a server that takes fewer is heard.
     pub parallel: usize,
     /// For one attempt to connect, keys included.
@@ -86,6 +88,7 @@ impl Default for SftpOptions {
     fn default() -> Self {
         Self {
             family: Family::Any,
+            proxy: None,
             parallel: 4,
             connect_timeout: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(60),

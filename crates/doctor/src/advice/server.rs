@@ -152,7 +152,8 @@ kinds! {
         "behind a carrier's NAT nothing can be forwarded: ask the provider for a public address, use IPv6, or a relay";
     PASSIVE_ADDRESS_UNSPECIFIED = "passive.address-unspecified", Warning, exit 0, rank 60,
         "the server announces 0.0.0.0 (227)",
-        "set the server's public address for passive mode; the server listens on all addresses and announces that";
+        "set the server's public address for passive mode; vsftpd announces 0.0.0.0 also where it listens on IPv6 \
+         (listen_ipv6=YES): let one with listen=YES serve IPv4";
     PASSIVE_ADDRESS_LOOPBACK = "passive.address-loopback", Warning, exit 0, rank 60,
         "the server announces a loopback address (227)",
         "set the server's public address for passive mode; its own name leads to 127.0.0.1 there (/etc/hosts)";
@@ -219,6 +220,15 @@ kinds! {
         "the data connection breaks before its end",
         "the server's log knows whether it gave up, or the network did";
 
+    REWRITING_PASSIVE = "rewriting.passive", Warning, exit 0, rank 70,
+        "somebody on the way rewrites the address that the server announces in clear (an FTP ALG); under TLS that is \
+         impossible",
+        "do not count on it: set the server's public address for passive mode and forward its passive ports, then switch the \
+         router's FTP helper off (\"FTP ALG\", nf_conntrack_ftp)";
+    REWRITING_ACTIVE = "rewriting.active", Note, exit 0, rank 0,
+        "somebody on the way rewrites the address of PORT (an FTP ALG): active mode works in clear because of it, and not \
+         under TLS", "";
+
     UPLOAD_WORKS = "upload.works", Ok, exit 0, rank 0,
         "a file of 1 MiB was sent, read back unchanged, and removed", "";
     UPLOAD_REFUSED = "upload.refused", Note, exit 0, rank 0,
@@ -241,4 +251,7 @@ kinds! {
          device's TCP timeout, which should be two hours (RFC 5382)";
     IDLE_CLOSED = "idle.closed", Note, exit 0, rank 0,
         "the server ends a control connection that is silent for that long", "";
+
+    TIMING_TOLD = "timing.told", Ok, exit 0, rank 0,
+        "where the time goes", "";
 }

@@ -9,6 +9,7 @@ use pasarela_ftp_proto::user_pi::Form;
 use pasarela_reach::survey::{Class, Links};
 
 use super::place;
+use super::transfer::rate;
 use crate::advice::Kind;
 use crate::advice::server as kinds;
 use crate::examination::{Visit, broke, milliseconds};
@@ -95,6 +96,10 @@ pub(crate) async fn check(
     probe: &mut Probe,
     report: &mut Report,
 ) -> Option<(Form, Carried)> {
+    if let Err(failure) = revive(visit, probe).await {
+        report.add(broke(&failure, probe));
+        return None;
+    }
     let command = match command_for(probe, &visit.examination.path).await {
         Ok(command) => command,
         Err(failure) => {
@@ -110,14 +115,9 @@ pub(crate) async fn check(
     });
     let mut attempts = Vec::new();
     for form in forms(probe.peer()) {
-        if !probe.is_usable() {
-            match visit.session(false).await {
-                Ok(new) => *probe = new,
-                Err(failure) => {
-                    report.add(broke(&failure, probe));
-                    break;
-                }
-            }
+        if let Err(failure) = revive(visit, probe).await {
+            report.add(broke(&failure, probe));
+            break;
         }
         match attempt(probe, *form, &command, visit.examination.patience).await {
             Ok(attempt) => attempts.push(attempt),
@@ -141,10 +141,22 @@ pub(crate) async fn check(
     } else if !attempts.is_empty() {
         place::diagnose(visit, links, probe, &attempts, report).await;
     }
-    attempts.into_iter().find_map(|attempt| match attempt.outcome {
+    let found = attempts.into_iter().find_map(|attempt| match attempt.outcome {
         Outcome::Works(carried) => Some((attempt.form, carried)),
         _ => None,
-    })
+    });
+    if let Some((_, carried)) = &found {
+        rate(report, "down.bytes_per_second", carried);
+    }
+    found
+}
+
+/// Logs in anew where the connection is of no use any more.
+async fn revive(visit: &Visit<'_>, probe: &mut Probe) -> Result<(), Failure> {
+    if !probe.is_usable() {
+        *probe = visit.session(false).await?;
+    }
+    Ok(())
 }
 
 /// The command that reads what the URL names; `None`: it is not there.
@@ -231,12 +243,6 @@ fn tell(attempts: &[Attempt], report: &mut Report) {
         if let Outcome::Works(carried) = &attempt.outcome {
             report.fact(bytes, carried.bytes);
             report.fact(began, milliseconds(carried.began));
-            if carried.bytes > 0 && !carried.took.is_zero() {
-                // A figure for people: what a double cannot hold is nothing that a network carries.
-                #[allow(clippy::cast_precision_loss, reason = "a rate is an estimate")]
-                let rate = carried.bytes as f64 / carried.took.as_secs_f64();
-                report.fact("down.bytes_per_second", rate.round());
-            }
             let says = format!("a data connection by {} works", attempt.verb());
             report.add(Finding::new(&kinds::PASSIVE_WORKS, says).all_evidence(attempt.evidence()));
         }

@@ -33,6 +33,9 @@ pub(crate) async fn check(
         Err(failure) => {
             let finding = match (&failure.kind, &failure.reply) {
                 (FailureKind::Tls, _) if tls.refusal().is_some() => untrusted(tls, &failure),
+                (FailureKind::Tls, _) if probe.is_tampered_with() => {
+                    Finding::new(&kinds::TLS_TAMPERED, failure.sentence.clone())
+                }
                 (FailureKind::Tls, _) if has_refused(probe) && site.security == Security::Required => {
                     Finding::new(&kinds::TLS_REFUSED, failure.sentence.clone())
                 }
@@ -56,8 +59,9 @@ pub(crate) async fn check(
         )
         .evidence(cipher),
     );
-    if version == "TLSv1.2" {
-        report.add(Finding::new(&kinds::TLS_OLD, "the server has no TLS 1.3"));
+    match version {
+        "TLSv1.2" => report.add(Finding::new(&kinds::TLS_OLD, "the server has no TLS 1.3")),
+        _ => report.fact("tls.has_1_2", visit.speaks_tls12().await),
     }
     judge_certificate(probe, tls, report);
     Some(())

@@ -151,8 +151,12 @@ async fn remove(visit: &Visit<'_>, probe: Probe, name: &[u8], report: &mut Repor
     probe.quit().await;
 }
 
-fn rate(report: &mut Report, name: &'static str, carried: &Carried) {
-    if !carried.took.is_zero() {
+/// Of so little a rate says nothing.
+const LEAST_FOR_RATE: u64 = 64 * 1024;
+
+/// How fast it went, as a fact.
+pub(crate) fn rate(report: &mut Report, name: &'static str, carried: &Carried) {
+    if !carried.took.is_zero() && carried.bytes >= LEAST_FOR_RATE {
         #[allow(clippy::cast_precision_loss, reason = "a rate is an estimate")]
         let rate = carried.bytes as f64 / carried.took.as_secs_f64();
         report.fact(name, rate.round());

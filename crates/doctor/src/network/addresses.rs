@@ -41,9 +41,9 @@ pub(super) fn ipv4(facts: &Facts) -> Vec<Finding> {
             &kinds::ADDRESS_PRIVATE,
             format!("this machine's address {own} is private: a NAT stands between it and the Internet"),
         ),
-        (Class::Shared, _) => Finding::new(
+        _ if Class::is_carriers(own.into()) => Finding::new(
             &kinds::ADDRESS_CARRIER,
-            format!("this machine's address {own} is from a carrier's NAT (100.64.0.0/10)"),
+            format!("this machine's address {own} is from a carrier's NAT"),
         ),
         (class, _) => Finding::new(
             &kinds::ADDRESS_UNUSABLE,

@@ -40,8 +40,9 @@ impl Datagrams {
     /// Asks the servers.
     pub(super) async fn ask(servers: &[String], links: &Links) -> Self {
         let mut asked = Vec::new();
-        for server in servers.iter().take(MOST).cloned() {
-            asked.push((server.clone(), tokio::spawn(async move { seen(&server).await })));
+        for server in servers.iter().take(MOST) {
+            let name = server.clone();
+            asked.push((server, tokio::spawn(async move { seen(&name).await })));
         }
         let mut told = Self::default();
         let mut able = Vec::new();
@@ -54,7 +55,7 @@ impl Datagrams {
                 able.push(address);
             }
             told.sights.push(Sight {
-                server,
+                server: server.clone(),
                 seen: answer.map(|(_, seen)| SocketAddr::new(seen.ip().to_canonical(), seen.port())),
             });
         }

@@ -91,33 +91,37 @@ pub(super) fn beyond(facts: &Facts) -> Vec<Finding> {
             hops.join(", ")
         ));
     }
-    let is_shared = |ip: IpAddr| Class::of(ip) == Class::Shared;
-    let is_carriers = is_shared(own)
-        || outside.as_ref().is_some_and(|(ip, _)| is_shared(*ip))
-        || view.hops.iter().any(|hop| is_shared(*hop));
-    if is_shared(own) {
+    let is_carriers = Class::is_carriers(own)
+        || outside.as_ref().is_some_and(|(ip, _)| Class::is_carriers(*ip))
+        || view.hops.iter().any(|hop| Class::is_carriers(*hop));
+    if Class::is_carriers(own) {
         evidence.push(format!("this machine's own address is {own}"));
     }
+    let (kind, says) = match is_carriers {
+        true => (
+            &kinds::CARRIER_NAT,
+            "a carrier's NAT (CGNAT) stands between the router and the Internet",
+        ),
+        false if evidence.is_empty() => return Vec::new(),
+        false => (
+            &kinds::DOUBLE_NAT,
+            "two routers translate one after the other (double NAT)",
+        ),
+    };
     let severity = match facts.is_reached() {
         true => Severity::Note,
         false => Severity::Warning,
     };
-    if is_carriers {
-        let says = "a carrier's NAT (100.64.0.0/10, CGNAT) stands between the router and the Internet";
-        return vec![
-            Finding::new(&kinds::CARRIER_NAT, says)
-                .all_evidence(evidence)
-                .severity(severity),
-        ];
-    }
-    if outside.is_none() && view.hops.len() < 2 {
-        return Vec::new();
-    }
-    let says = "two routers translate one after the other (double NAT)";
+    let is_private = |(ip, _): &(IpAddr, String)| !Class::of(*ip).is_public();
+    let finding = Finding::new(kind, says).all_evidence(evidence).severity(severity);
     vec![
-        Finding::new(&kinds::DOUBLE_NAT, says)
-            .all_evidence(evidence)
-            .severity(severity),
+        match view.hops.len() > 1 || is_carriers || outside.as_ref().is_some_and(is_private) {
+            true => finding,
+            // Two public addresses that differ: a VPN looks the same.
+            false => finding
+                .likely()
+                .evidence("a VPN on this machine or on the router would look the same"),
+        },
     ]
 }
 

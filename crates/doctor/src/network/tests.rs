@@ -9,7 +9,7 @@ use pasarela_reach::survey::LocalAddress;
 use pasarela_reach::{Doubt, NetView, Proof, Situation};
 
 use super::*;
-use crate::Severity;
+use crate::{Certainty, Severity};
 
 /// A home network with a private address whose router was not asked yet.
 fn home() -> Facts {
@@ -140,6 +140,7 @@ fn each_block_of_addresses_has_its_finding() {
         ("5.6.7.9", Some("5.6.7.8"), "network.address-translated"),
         ("10.1.2.3", Some("5.6.7.8"), "network.address-private"),
         ("100.64.3.4", Some("5.6.7.8"), "network.address-carrier"),
+        ("192.0.0.2", Some("5.6.7.8"), "network.address-carrier"),
         ("169.254.3.4", None, "network.address-unusable"),
     ] {
         let mut facts = home();
@@ -159,31 +160,51 @@ fn a_carriers_address_is_a_carriers_nat() {
     assert_eq!(carrier.evidence, ["this machine's own address is 100.64.3.4"]);
     assert_eq!(carrier.severity, Severity::Warning);
     // Nobody can have made a forward there.
-    assert_eq!(report.culprit().unwrap().certainty, crate::Certainty::Certain);
+    assert_eq!(report.culprit().unwrap().certainty, Certainty::Certain);
 }
 
 #[test]
 fn another_address_than_the_routers_is_a_second_nat() {
-    for (reason, id) in [
-        (Reason::BehindAnother(ip("192.168.0.2")), "network.double-nat"),
-        (Reason::BehindAnother(ip("100.64.0.2")), "network.carrier-nat"),
+    let differs = Reason::Differs {
+        router: ip("5.6.7.1"),
+        seen: ip("5.6.7.8"),
+    };
+    for (reason, id, certainty) in [
         (
-            Reason::Differs {
-                router: ip("5.6.7.1"),
-                seen: ip("5.6.7.8"),
-            },
+            Reason::BehindAnother(ip("192.168.0.2")),
             "network.double-nat",
+            Certainty::Certain,
         ),
+        (
+            Reason::BehindAnother(ip("100.64.0.2")),
+            "network.carrier-nat",
+            Certainty::Certain,
+        ),
+        (
+            Reason::BehindAnother(ip("192.0.0.2")),
+            "network.carrier-nat",
+            Certainty::Certain,
+        ),
+        (differs, "network.double-nat", Certainty::Likely),
     ] {
         let mut facts = home();
         facts.ladder.rungs = vec![Rung {
             asked: Some((Router::Own, Protocol::NatPmp)),
             ..refused(Via::Mapped, reason)
         }];
-        let found = ids(&facts);
         // The router does map ports, only to an address that is no use.
-        assert!(found.contains(&"network.mapping-nat-pmp"), "{found:?}");
-        assert!(found.contains(&id), "{found:?}");
+        let report = told(&facts);
+        assert!(
+            report.finding("network.mapping-nat-pmp").is_some(),
+            "{}",
+            report.render()
+        );
+        assert_eq!(
+            report.finding(id).unwrap().certainty,
+            certainty,
+            "{}",
+            report.render()
+        );
     }
 }
 
@@ -377,4 +398,39 @@ fn a_server_that_runs_speaks_for_itself() {
     );
     facts.running = vec![("ftp://5.6.7.8:21".into(), false)];
     assert_eq!(told(&facts).culprit().unwrap().kind.id, "network.unreachable");
+}
+
+#[test]
+fn who_says_what_the_internet_does_not_see_is_contradicted() {
+    let mut facts = home();
+    facts.ladder.rungs = vec![unproven(Via::Fixed, "5.6.7.9:21", Doubt::OperatorsWord)];
+    assert_eq!(
+        says(&facts, "network.public-address-differs"),
+        "the public address is said to be 5.6.7.9, but the Internet sees 5.6.7.8"
+    );
+    facts.ladder.rungs = vec![unproven(Via::Fixed, "5.6.7.8:21", Doubt::Forward)];
+    assert!(told(&facts).finding("network.public-address-differs").is_none());
+}
+
+#[test]
+fn nobody_who_gets_in_is_told_with_what_closes_that_way() {
+    let closed = || Reason::DialledBack("5.6.7.8:2121".parse().unwrap(), reach::Unanswered::TimedOut);
+    for (via, word) in [
+        (Via::Direct, "provider"),
+        (Via::Mapped, "another one"),
+        (Via::Fixed, "forwards the port to this machine"),
+    ] {
+        let mut facts = home();
+        facts.ladder.rungs = vec![refused(via, closed())];
+        let report = told(&facts);
+        let finding = report.finding("network.closed-from-outside").unwrap();
+        assert_eq!(
+            finding.says,
+            "a relay could not connect to 5.6.7.8:2121: no answer"
+        );
+        assert!(finding.advice.as_ref().unwrap().contains(word), "{finding:?}");
+    }
+    let mut facts = home();
+    facts.ladder.rungs = vec![refused(Via::Punched, closed())];
+    assert!(told(&facts).finding("network.closed-from-outside").is_none());
 }

@@ -4,12 +4,13 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use pasarela_doctor::Report;
 use pasarela_doctor::climb::{Climb, Probe};
 use pasarela_doctor::network;
 use pasarela_doctor::opening::{self, Attempt, Data, Listener, Outside, Rules, Server};
+use pasarela_doctor::{Finding, Report, lines};
 use pasarela_reach::survey::Links;
 use pasarela_reach::{Plan, Reach};
 use pasarela_server::{DataPorts, TlsMode};
@@ -17,7 +18,8 @@ use pasarela_session::account::TlsNeed;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::super::ServeFlags;
+use super::Flags;
+use crate::cli::{ServeFlags, print};
 use crate::config::keys;
 use crate::config::typed::Typed;
 use crate::config::units::ListenAddress;
@@ -52,65 +54,100 @@ pub(super) struct Asking {
 }
 
 /// Examines this machine's network.
-pub(super) fn examine(flags: &Asking) -> Result<Report, Failure> {
-    let typed = flags.typed(flags.config.as_deref())?;
+pub(super) fn examine(flags: &Flags) -> Result<ExitCode, Failure> {
+    let typed = flags.network.typed(flags.network.config.as_deref())?;
+    let mut report = begun("this machine's network", flags.json)?;
     in_runtime(async {
         let running = running(&typed);
         let plan = plan(&typed, running.is_some());
         let probe = probe(&typed, plan.shares_port())?;
-        let reach = Reach::new(plan);
-        let climb = Climb::start(reach, vec![probe]).map_err(cannot_climb)?;
+        let climb = Climb::start(Reach::new(plan), vec![probe]).map_err(cannot_climb)?;
         let facts = unless_interrupted(network::look(&climb)).await;
         climb.close().await;
-        let mut report = Report::new("this machine's network");
         if let Some(mut facts) = facts? {
             facts.running = running.iter().flat_map(urls).collect();
             network::tell(&facts, &mut report);
         }
-        Ok(report)
-    })
+        Ok(())
+    })?;
+    ended(&report, flags.json)
 }
 
 /// What a server with this configuration needs opened, and whether it is.
-pub(super) fn opening(flags: &Asking, config: &Path) -> Result<(Report, Vec<Rules>), Failure> {
-    let typed = flags.typed(Some(config))?;
-    in_runtime(async {
-        let mut report = Report::new(format!("a server with the configuration {}", config.display()));
-        let server = server(&typed, &mut report);
-        let rules = server.rules(&Links::read().await.unwrap_or_default());
-        for rules in &rules {
-            report.fact(rules.fact, rules.text.clone());
+pub(super) fn opening(flags: &Flags, config: &Path) -> Result<ExitCode, Failure> {
+    let typed = flags.network.typed(Some(config))?;
+    let target = format!("a server with the configuration {}", config.display());
+    let (server, unresolved) = server(&typed);
+    let rules = in_runtime(async { Ok(server.rules(&Links::read().await.unwrap_or_default())) })?;
+    if !flags.json {
+        for Rules { title, text, .. } in &rules {
+            print(&format!("== {title} ==\n{text}\n"))?;
         }
-        server.tell(&mut report);
-        let addresses = server.addresses();
-        if addresses.is_empty() {
-            return Ok((report, rules));
-        }
-        let running = running(&typed);
-        let plan = plan(&typed, running.is_some());
-        let (attempts, probes) = attempts(&server, &addresses, plan.shares_port()).await;
-        let greeting = format!("220 {}", typed.greeting);
-        opening::tell_attempts(&attempts, &greeting, running.is_some(), &mut report);
-        if let Some(document) = &running {
-            let ports = document["ports"].as_array().into_iter().flatten();
-            for outside in ports.filter_map(Outside::of_document) {
-                report.add(outside.finding());
-            }
-        } else if !probes.is_empty() {
-            let climb = Climb::start(Reach::new(plan), probes).map_err(cannot_climb)?;
-            let climbed = unless_interrupted(climb.settled()).await;
-            let ladders = climb.reports();
-            climb.close().await;
-            climbed?;
-            for ladder in &ladders {
-                report.add(Outside::of_ladder(ladder).finding());
-            }
-            for finding in ladders.first().map(opening::relays).unwrap_or_default() {
-                report.add(finding);
-            }
-        }
-        Ok((report, rules))
-    })
+    }
+    let mut report = begun(&target, flags.json)?;
+    unresolved.into_iter().for_each(|finding| report.add(finding));
+    for rules in rules {
+        report.fact(rules.fact, rules.text);
+    }
+    server.tell(&mut report);
+    in_runtime(try_out(&typed, &server, &mut report))?;
+    ended(&report, flags.json)
+}
+
+/// Listens where the server would, and has the ports tried from outside; where the server runs, it is asked.
+async fn try_out(typed: &Typed, server: &Server, report: &mut Report) -> Result<(), Failure> {
+    let running = running(typed);
+    let plan = plan(typed, running.is_some());
+    let (attempts, probes) = attempts(server, plan.shares_port(), running.is_some()).await;
+    let greeting = format!("220 {}", typed.greeting);
+    opening::tell_attempts(&attempts, &greeting, running.is_some(), report);
+    let mut outsides = Vec::new();
+    let mut ladders = Vec::new();
+    if let Some(document) = &running {
+        let ports = document["ports"].as_array().into_iter().flatten();
+        let wanted = server.addresses();
+        outsides.extend(
+            ports
+                .filter_map(Outside::of_document)
+                .filter(|outside| wanted.iter().any(|address| address.port() == outside.port)),
+        );
+    } else if !probes.is_empty() {
+        let climb = Climb::start(Reach::new(plan), probes).map_err(cannot_climb)?;
+        let climbed = unless_interrupted(network::ladders(&climb)).await;
+        climb.close().await;
+        ladders = climbed?;
+        outsides.extend(ladders.iter().map(Outside::of_ladder));
+    }
+    let tried: Vec<u16> = outsides.iter().map(|outside| outside.port).collect();
+    let told = outsides.iter().map(Outside::finding);
+    let contradicted = ladders.iter().flat_map(opening::contradictions);
+    let relays = ladders.first().map(opening::relays).unwrap_or_default();
+    told.chain(contradicted)
+        .chain(relays)
+        .for_each(|finding| report.add(finding));
+    server.tell_untried(&tried, report);
+    Ok(())
+}
+
+/// A report that is shown as it grows, to people.
+fn begun(target: &str, json: bool) -> Result<Report, Failure> {
+    let report = Report::new(target);
+    if json {
+        return Ok(report);
+    }
+    print(&format!("{target}\n"))?;
+    // Whoever reads no more has heard enough.
+    Ok(report.telling(|finding| drop(print(&lines(finding)))))
+}
+
+/// The end of a report that [`begun`] began.
+fn ended(report: &Report, json: bool) -> Result<ExitCode, Failure> {
+    print(&if json {
+        report.json_lines()
+    } else {
+        report.verdict()
+    })?;
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 impl Asking {
@@ -210,9 +247,9 @@ fn probe(typed: &Typed, shares_port: bool) -> Result<Probe, Failure> {
     Err(Problem::new(format!("cannot listen on any port: {why}")).fails(Kind::Bind))
 }
 
-/// What the configuration opens; names are resolved, and one that does not is told.
-fn server(typed: &Typed, report: &mut Report) -> Server {
-    let mut listeners = Vec::new();
+/// What the configuration opens, and a finding for each name that does not resolve.
+fn server(typed: &Typed) -> (Server, Vec<Finding>) {
+    let (mut listeners, mut unresolved) = (Vec::new(), Vec::new());
     for (addresses, implicit) in [(&typed.listen, false), (&typed.implicit_listen, true)] {
         for address in addresses {
             match address {
@@ -222,13 +259,13 @@ fn server(typed: &Typed, report: &mut Report) -> Server {
                 }),
                 ListenAddress::Name(name, port) => match (name.as_str(), *port).to_socket_addrs() {
                     Ok(found) => listeners.extend(found.map(|address| Listener { address, implicit })),
-                    Err(error) => report.add(opening::unresolved(name, &error)),
+                    Err(error) => unresolved.push(opening::unresolved(name, &error)),
                 },
             }
         }
     }
     listeners.dedup();
-    Server {
+    let server = Server {
         listeners,
         data: match typed.data_ports {
             DataPorts::Auto => Data::Auto,
@@ -245,15 +282,14 @@ fn server(typed: &Typed, report: &mut Report) -> Server {
         has_public_address: typed.public_address.is_some(),
         relays: typed.turn.iter().map(ToString::to_string).collect(),
         stun: typed.stun.clone(),
-    }
+    };
+    (server, unresolved)
 }
 
-/// Listens where the server would; what could be had is what the ladder is climbed for.
-async fn attempts(
-    server: &Server,
-    addresses: &[SocketAddr],
-    shares_port: bool,
-) -> (Vec<Attempt>, Vec<Probe>) {
+/// Listens where the server would; what could be had is what the ladder is climbed for. Who else has a port is heard, unless
+/// the server itself runs.
+async fn attempts(server: &Server, shares_port: bool, runs: bool) -> (Vec<Attempt>, Vec<Probe>) {
+    let addresses = server.addresses();
     let (mut attempts, mut probes) = (Vec::new(), Vec::new());
     for address in addresses.iter().copied() {
         let ipv4_wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
@@ -268,7 +304,7 @@ async fn attempts(
             Err(error) => Err(error),
         };
         let heard = match &outcome {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => opening::heard(address).await,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !runs => opening::heard(address).await,
             _ => None,
         };
         attempts.push(Attempt {

@@ -18,11 +18,15 @@ use super::ask::{self, Belief};
 use super::keeping::{Keeper, Keepers};
 use super::operand::{Address, Meant, View, is_url};
 use super::places::{self, Book, Saved};
+use super::proxy::{Proxies, Wanted};
 use super::server::Server;
 use super::show::{Manner, Tally};
 use super::{failed, netrc, show, usage};
 use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
+
+/// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
+const PARALLEL: usize = 64;
 
 /// How servers are reached and whom to trust.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -65,6 +69,15 @@ pub(crate) struct Reaching {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     identity: Option<PathBuf>,
 
+    /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
+    ///
+    /// Control and data connections both go through it, and those of SSH. socks5h and http leave it to the proxy to resolve the server's
+    /// name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports of the web alone. A login
+    /// stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the variables ftp_proxy,
+    /// FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or NO_PROXY.
+    #[arg(long, value_name = "URL", value_parser = Wanted::parse)]
+    proxy: Option<Wanted>,
+
     /// Connect by IPv4 alone
     #[arg(short = '4', long, conflicts_with = "ipv6")]
     ipv4: bool,
@@ -101,6 +114,7 @@ impl Reaching {
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
             identity: self.identity.clone().or_else(|| saved.identity.clone()),
+            proxy: self.proxy.clone(),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
             connect_timeout: self.connect_timeout.or(saved.connect_timeout),
@@ -118,6 +132,7 @@ impl Reaching {
             password_file: _,
             netrc_file: _,
             identity,
+            proxy: _,
             ipv4,
             ipv6,
             connect_timeout,
@@ -217,6 +232,7 @@ struct Inner {
     flags: Reaching,
     memory: Option<Arc<KnownServers>>,
     password: Option<Secret>,
+    proxies: Proxies,
     netrc: netrc::Source,
     book: Option<Book>,
     keepers: Option<Keepers>,
@@ -240,6 +256,13 @@ impl Opener {
             None => std::env::var_os("PASARELA_PASSWORD")
                 .map(|value| Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))),
         };
+        if reaching.proxy.as_ref().is_some_and(Wanted::is_exposed) {
+            let warning = "everybody on this machine can read the proxy's password, as `ps` shows it";
+            let warning = Problem::new(warning).hint("set the variable all_proxy instead");
+            show::say(&warning.titled("warning"));
+        }
+        let proxies = Proxies::choose(reaching.proxy.as_ref(), |name| std::env::var(name).ok())
+            .map_err(|problem| problem.fails(Kind::Configuration))?;
         let state_dir = surroundings::state_dir().ok();
         Ok(Self {
             view: View::CommandLine,
@@ -250,6 +273,7 @@ impl Opener {
                 // Where nothing can be remembered, only authorities are believed.
                 memory: known_servers().map(Arc::new),
                 password,
+                proxies,
                 netrc: netrc::Source::choose(reaching.netrc_file.as_deref(), |name| {
                     std::env::var_os(name).map(PathBuf::from)
                 }),
@@ -521,6 +545,8 @@ impl Opener {
         site.memory.clone_from(&self.inner.memory);
         site.options.plain_password = flags.insecure_plaintext && url.scheme == Scheme::Ftp;
         site.options.family = flags.family();
+        site.options.proxy = self.inner.proxies.of_host(&url.host);
+        site.options.parallel = PARALLEL;
         site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
         let timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
         site.options.reply_timeout = timeout;
@@ -606,6 +632,7 @@ impl Opener {
         site.trust = flags.trust(self.inner.memory.as_ref());
         site.identities = flags.identity.iter().cloned().collect();
         site.options.family = flags.family();
+        site.options.proxy = self.inner.proxies.of_host(&url.host);
         site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
         site.options.stall_timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
         site.asks = Some(Arc::new(ask::Asker {
