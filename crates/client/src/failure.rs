@@ -18,8 +18,10 @@ pub struct Failure {
     pub sentence: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// What the server said.
+    /// What a server of FTP said.
     pub reply: Option<Reply>,
+    /// The status by which a server of SFTP refused.
+    pub status: Option<u32>,
     /// Why the server was not believed to be the one that it says it is.
     pub distrust: Option<Box<TrustError>>,
     /// Why the server's host key was not believed.
@@ -109,6 +111,7 @@ impl Failure {
             sentence: sentence.into(),
             hint: advice(kind).map(str::to_owned),
             reply: None,
+            status: None,
             distrust: None,
             host_key: None,
             is_lasting: false,
@@ -143,6 +146,7 @@ impl Failure {
             kind,
             hint: hint_of(kind, &reply),
             reply: Some(reply),
+            status: None,
             distrust: None,
             host_key: None,
             is_lasting: false,

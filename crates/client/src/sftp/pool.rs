@@ -71,7 +71,7 @@ impl Pool {
         if let Some(lease) = free(0)? {
             return Ok(lease);
         }
-        if self.held().sessions.len() >= self.limit() {
+        if self.held().sessions.len() >= self.limit.load(Ordering::Relaxed) {
             if let Some(lease) = free(usize::MAX)? {
                 return Ok(lease);
             }
@@ -121,10 +121,6 @@ impl Pool {
     /// A session that exists already.
     pub(super) fn known(&self) -> Option<Arc<Session>> {
         self.held().sessions.first().cloned()
-    }
-
-    pub(super) fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
     }
 
     /// Ends everything and opens nothing more.

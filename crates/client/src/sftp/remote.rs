@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pasarela_sftp_proto::extension::{CHECK_FILE, CHECK_FILE_NAME, POSIX_RENAME, STATVFS};
+use pasarela_sftp_proto::extension::{CHECK_FILE, CHECK_FILE_NAME, POSIX_RENAME, STATVFS, WHOLE_UPLOADS};
 use pasarela_sftp_proto::{
     Attributes, Check, Checked, Extended, OpenFlags, Request, Response, StatVfs,
 };
@@ -24,7 +24,7 @@ use super::site::{SftpOptions, SftpSite};
 use super::status;
 use super::wire::Plain;
 use super::writing::{Writing, size_of};
-use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote};
+use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote, Uploads};
 
 /// A place reached by SFTP. Nothing is connected before the first operation. Cheap to clone; clones share their
 /// connection.
@@ -37,6 +37,8 @@ type Outcome<T> = std::result::Result<T, Failure>;
 
 /// What a server calls an open file is no longer than this (filexfer-02 §6.2).
 const LONGEST_HANDLE: usize = 256;
+/// Transfers share sessions, so it is not the server that bounds them.
+const PARALLEL: usize = 64;
 
 impl SftpRemote {
     /// A place at this site.
@@ -460,9 +462,45 @@ impl Remote for SftpRemote {
             ranges_up: true,
             digests: digests(&session),
             atomic_rename: session.has(POSIX_RENAME),
-            parallel: self.pool.limit(),
+            ranges_at_once: !session.has(WHOLE_UPLOADS),
+            confirms_size: true,
+            parallel: PARALLEL,
             ..Abilities::default()
         }
+    }
+
+    async fn uploads(&self, path: &VirtualPath) -> Result<Uploads> {
+        let can_replace = {
+            let lease = self.pool.lease().await?;
+            if lease.session().has(WHOLE_UPLOADS) {
+                return Ok(Uploads::Whole);
+            }
+            lease.session().has(POSIX_RENAME)
+        };
+        Ok(match self.look_at_entry(path).await {
+            // What a link leads to would not be written.
+            Ok(there) if there.metadata.kind == Kind::File && can_replace => Uploads::Renamable,
+            Err(failure) if failure.kind == FailureKind::NotFound => Uploads::Renamable,
+            Ok(_) => Uploads::Shown,
+            Err(failure) => return Err(failure.into()),
+        })
+    }
+
+    async fn open_ranges(&self, path: &VirtualPath, starts: &[u64]) -> Result<Option<Vec<Arc<dyn File>>>> {
+        let doing = "take the file";
+        let mut flags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE;
+        let mut files: Vec<Arc<dyn File>> = Vec::new();
+        // All are open before the first byte goes out: whatever opening does to the file, no byte is lost by it.
+        for start in starts {
+            let lease = self.pool.lease().await?;
+            if lease.session().has(WHOLE_UPLOADS) {
+                return Ok(None);
+            }
+            let handle = open(lease.session(), path, flags, doing).await?;
+            files.push(Arc::new(Writing::range(lease, handle, *start)));
+            flags = OpenFlags::WRITE;
+        }
+        Ok(Some(files))
     }
 
     async fn close(&self) {

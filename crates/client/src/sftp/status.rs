@@ -51,11 +51,12 @@ pub(super) fn refused(doing: &str, status: &Status) -> Failure {
         true => status.code.to_string(),
         false => String::from_utf8_lossy(said).escape_debug().take(300).collect(),
     };
-    let failure = Failure::new(kind, format!("the server refused to {doing}: {said}"));
-    match kind {
-        FailureKind::Space => failure.hint("make room on the server, then resume the transfer"),
-        _ => failure,
+    let mut failure = Failure::new(kind, format!("the server refused to {doing}: {said}"));
+    failure.status = Some(status.code.number());
+    if kind == FailureKind::NotFound {
+        failure = failure.hint("look what there is in the folder; a path begins at the top, with /~/ at the folder after login");
     }
+    failure
 }
 
 /// An answer of a kind that the request does not have.

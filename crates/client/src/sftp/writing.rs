@@ -43,13 +43,23 @@ enum Message {
 }
 
 impl Writing {
-    /// Writes to the open file `handle` from `start` on.
+    /// Writes to the open file `handle` from `start` on, to its end.
     pub(super) fn start(lease: Lease, handle: Bytes, start: u64) -> Self {
+        Self::of(lease, handle, start, true)
+    }
+
+    /// Writes a range of a file of which others write theirs.
+    pub(super) fn range(lease: Lease, handle: Bytes, start: u64) -> Self {
+        Self::of(lease, handle, start, false)
+    }
+
+    fn of(lease: Lease, handle: Bytes, start: u64, is_whole: bool) -> Self {
         let (inbox, messages) = mpsc::channel(1);
         let task = Task {
             lease,
             handle,
             at: start,
+            is_whole,
             unconfirmed: VecDeque::new(),
             unconfirmed_bytes: 0,
             state: State::Open,
@@ -98,6 +108,8 @@ struct Task {
     lease: Lease,
     handle: Bytes,
     at: u64,
+    /// What is written last is the file's end.
+    is_whole: bool,
     unconfirmed: VecDeque<(u64, Answer)>,
     unconfirmed_bytes: u64,
     state: State,
@@ -202,6 +214,7 @@ impl Task {
         let session = self.lease.session();
         let there = size_of(session, &self.handle).await?;
         match there {
+            Some(size) if size > self.at && !self.is_whole => {}
             Some(size) if size > self.at => {
                 let request = Request::FSetStat {
                     handle: self.handle.clone(),
