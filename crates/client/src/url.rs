@@ -340,7 +340,11 @@ mod tests {
         for (text, path, shown) in [
             ("sftp://h", "", "sftp://h"),
             ("sftp://h/", "/", "sftp://h/"),
-            ("sftp://h/a%20b;type=i", "/a b;type=i", "sftp://h/a%20b%3Btype%3Di"),
+            (
+                "sftp://h/a%20b;type=i",
+                "/a b;type=i",
+                "sftp://h/a%20b%3Btype%3Di",
+            ),
             ("sftp://h/~", "", "sftp://h"),
             ("sftp://h/~/", "", "sftp://h"),
             ("sftp://h/~/x/y", "x/y", "sftp://h/~/x/y"),

@@ -49,8 +49,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::units::{self, Rate};
 use crate::failure::{Failure, Kind, Problem};
-pub(super) use open::Opener;
 pub(crate) use open::Reaching;
+pub(super) use open::{Login, Opener};
 use show::Manner;
 
 /// A command.
@@ -316,7 +316,10 @@ fn failed(name: &str, error: &store::Error) -> Failure {
                 .fails(Kind::Code(code(error)));
         }
         Some(HostKeyError::Changed {
-            host, port, line: None, ..
+            host,
+            port,
+            line: None,
+            ..
         }) => {
             return problem
                 .hint(format!(

@@ -178,7 +178,15 @@ mod tests {
     fn marks_are_heard_and_nonsense_is_passed_over() {
         assert_eq!(found(&format!("@revoked * {ED25519}"), "a", 22), (0, 1));
         assert_eq!(found(&format!("@cert-authority * {ED25519}"), "a", 22), (0, 0));
-        for line in ["", "#", "a", "a ssh-ed25519", "@revoked", "a ssh-ed25519 !!!", "|1|x|y k v"] {
+        for line in [
+            "",
+            "#",
+            "a",
+            "a ssh-ed25519",
+            "@revoked",
+            "a ssh-ed25519 !!!",
+            "|1|x|y k v",
+        ] {
             assert_eq!(found(line, "a", 22), (0, 0), "{line}");
         }
     }

@@ -58,8 +58,12 @@ pub(super) async fn log_in<H: Handler>(
     site: &SftpSite,
     typed: &Typed,
 ) -> Result<(), Failure> {
-    let user = String::from_utf8(site.user.clone())
-        .map_err(|_| Failure::new(FailureKind::Usage, "the user's name is not UTF-8, which SSH wants"))?;
+    let user = String::from_utf8(site.user.clone()).map_err(|_| {
+        Failure::new(
+            FailureKind::Usage,
+            "the user's name is not UTF-8, which SSH wants",
+        )
+    })?;
     if user.is_empty() {
         return Err(Failure::new(FailureKind::Usage, "nobody is named who logs in")
             .hint("name the user in the URL: sftp://USER@HOST/"));
@@ -71,6 +75,7 @@ pub(super) async fn log_in<H: Handler>(
         user,
         keys: 0,
         was_asked: false,
+        left: MethodSet::all(),
     };
     let mut methods = match login.none().await? {
         Tried::In => return Ok(()),
@@ -117,6 +122,8 @@ struct Login<'a, H: Handler> {
     keys: usize,
     /// A password has been tried.
     was_asked: bool,
+    /// Methods that the server named when it last refused.
+    left: MethodSet,
 }
 
 impl<H: Handler> Login<'_, H> {
@@ -139,9 +146,8 @@ impl<H: Handler> Login<'_, H> {
 
     async fn with_keys(&mut self) -> Result<Tried, Failure> {
         let files = key_file::load(&self.site.identities, &self.site.usual_identities).await?;
-        let may_use = |key: &PublicKey| {
-            self.site.identities.is_empty() || files.iter().any(|file| file.is_of(key))
-        };
+        let may_use =
+            |key: &PublicKey| self.site.identities.is_empty() || files.iter().any(|file| file.is_of(key));
         let mut seen: Vec<PublicKey> = Vec::new();
         if let Some((mut agent, keys)) = self.agent().await {
             let keys: Vec<_> = keys.into_iter().filter(may_use).take(MOST_KEYS).collect();
@@ -160,10 +166,13 @@ impl<H: Handler> Login<'_, H> {
                     Err(_) => return Err(Failure::new(FailureKind::Timeout, "the agent does not answer")),
                 }
                 seen.push(key);
+                if !self.may_try(MethodKind::PublicKey) {
+                    return Ok(Tried::Refused);
+                }
             }
         }
         for file in files {
-            if self.handle.is_closed() || self.keys >= MOST_KEYS {
+            if !self.may_try(MethodKind::PublicKey) || self.keys >= MOST_KEYS {
                 break;
             }
             if seen.iter().any(|key| file.is_of(key)) {
@@ -301,7 +310,7 @@ impl<H: Handler> Login<'_, H> {
             let attempt = self.handle.authenticate_password(self.user.clone(), text);
             let result = within(self.site.options.stall_timeout, attempt).await?;
             match self.judged(result) {
-                Tried::Refused if self.handle.is_closed() => break,
+                Tried::Refused if !self.may_try(MethodKind::Password) => break,
                 Tried::Refused => {}
                 tried => {
                     if !was_known {
@@ -318,7 +327,8 @@ impl<H: Handler> Login<'_, H> {
     /// else by whoever can be asked.
     async fn with_answers(&mut self) -> Result<Tried, Failure> {
         let stall = self.site.options.stall_timeout;
-        let mut known = self.known_password();
+        // A server that has the password already wants something else.
+        let mut known = self.known_password().filter(|_| !self.was_asked);
         let started = self
             .handle
             .authenticate_keyboard_interactive_start(self.user.clone(), None);
@@ -355,12 +365,15 @@ impl<H: Handler> Login<'_, H> {
                 self.was_asked = true;
                 answers.push(utf8(&answer)?);
             }
-            let responded = self
-                .handle
-                .authenticate_keyboard_interactive_respond(answers);
+            let responded = self.handle.authenticate_keyboard_interactive_respond(answers);
             said = within(stall, responded).await?;
         }
         Ok(Tried::Refused)
+    }
+
+    /// Whether the server would hear another attempt.
+    fn may_try(&self, method: MethodKind) -> bool {
+        !self.handle.is_closed() && self.left.contains(&method)
     }
 
     fn known_password(&self) -> Option<Secret> {
@@ -379,8 +392,11 @@ impl<H: Handler> Login<'_, H> {
                 remaining_methods,
                 partial_success: true,
             } => Tried::Partly(remaining_methods),
-            AuthResult::Failure { .. } => {
+            AuthResult::Failure {
+                remaining_methods, ..
+            } => {
                 self.keys += 1;
+                self.left = remaining_methods;
                 Tried::Refused
             }
         }
@@ -457,7 +473,10 @@ async fn within<T>(
 }
 
 fn silent() -> Failure {
-    Failure::new(FailureKind::Timeout, "the server does not answer during the login")
+    Failure::new(
+        FailureKind::Timeout,
+        "the server does not answer during the login",
+    )
 }
 
 fn utf8(secret: &Secret) -> Result<String, Failure> {

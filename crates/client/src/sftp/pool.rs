@@ -123,6 +123,14 @@ impl Pool {
         self.held().sessions.first().cloned()
     }
 
+    /// What the server that is connected to is.
+    pub(super) fn seen(&self) -> Option<super::connection::Seen> {
+        let held = self.held();
+        held.connection
+            .as_ref()
+            .map(|connection| connection.seen().clone())
+    }
+
     /// Ends everything and opens nothing more.
     pub(super) async fn close(&self) {
         let connection = {
@@ -155,7 +163,6 @@ impl Held {
             .filter(|session| users(session) <= most_users)
             .map(|session| Lease::new(Arc::clone(session))))
     }
-
 }
 
 fn closed() -> Failure {

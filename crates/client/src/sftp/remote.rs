@@ -8,14 +8,13 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use bytes::Bytes;
 use pasarela_sftp_proto::extension::{CHECK_FILE, CHECK_FILE_NAME, POSIX_RENAME, STATVFS, WHOLE_UPLOADS};
-use pasarela_sftp_proto::{
-    Attributes, Check, Checked, Extended, OpenFlags, Request, Response, StatVfs,
-};
+use pasarela_sftp_proto::{Attributes, Check, Checked, Extended, OpenFlags, Request, Response, StatVfs};
 use pasarela_store::{
     Entry, Error, ErrorKind, File, Kind, Metadata, Open, Pages, Result, Storage, VirtualPath, Volume,
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connection::Seen;
 use super::listing::{Listing, metadata, target};
 use super::pool::Pool;
 use super::reading::Reading;
@@ -73,6 +72,12 @@ impl SftpRemote {
     pub async fn connect(&self) -> Result<()> {
         self.pool.home().await?;
         Ok(())
+    }
+
+    /// What the server is, once it is connected to.
+    #[must_use]
+    pub fn seen(&self) -> Option<Seen> {
+        self.pool.seen()
     }
 
     /// The path that `typed` means from the directory after login; connects.
@@ -183,9 +188,7 @@ impl SftpRemote {
         }
         let kind = match (self.look_at_entry(path).await, wanted) {
             (Ok(found), Kind::File) if found.metadata.kind == Kind::Directory => FailureKind::IsDirectory,
-            (Ok(found), Kind::Directory)
-                if !matches!(found.metadata.kind, Kind::Directory | Kind::Link) =>
-            {
+            (Ok(found), Kind::Directory) if !matches!(found.metadata.kind, Kind::Directory | Kind::Link) => {
                 FailureKind::NotADirectory
             }
             (Err(found), _) if found.kind == FailureKind::NotFound => found.kind,
@@ -273,7 +276,7 @@ impl Storage for SftpRemote {
             Err(failure)
                 if how == Open::CreateNew
                     && failure.kind == FailureKind::Other
-                    && self.exists(path).await? =>
+                    && self.exists(path).await.is_ok_and(|is_there| is_there) =>
             {
                 Err(exists(failure).into())
             }
@@ -293,7 +296,9 @@ impl Storage for SftpRemote {
         };
         match self.order("make the folder", &request).await {
             Ok(()) => Ok(()),
-            Err(failure) if !failure.kind.is_lost() && self.exists(path).await? => {
+            Err(failure)
+                if !failure.kind.is_lost() && self.exists(path).await.is_ok_and(|is_there| is_there) =>
+            {
                 Err(exists(failure).into())
             }
             Err(failure) => Err(failure.into()),
@@ -379,7 +384,10 @@ impl Storage for SftpRemote {
         };
         match self.order("make the link", &request).await {
             Ok(()) => Ok(()),
-            Err(failure) if failure.kind == FailureKind::Other && self.exists(link).await? => {
+            Err(failure)
+                if failure.kind == FailureKind::Other
+                    && self.exists(link).await.is_ok_and(|is_there| is_there) =>
+            {
                 Err(exists(failure).into())
             }
             Err(failure) => Err(failure.into()),
@@ -441,7 +449,9 @@ impl Remote for SftpRemote {
         let checked = Checked::decode(content).map_err(|error| {
             Failure::new(FailureKind::Protocol, format!("a digest is unreadable: {error}"))
         })?;
-        let is_it = checked.algorithm.eq_ignore_ascii_case(name_of(algorithm).as_bytes())
+        let is_it = checked
+            .algorithm
+            .eq_ignore_ascii_case(name_of(algorithm).as_bytes())
             && checked.digests.len() == length_of(algorithm);
         Ok(is_it.then(|| Digest {
             algorithm,

@@ -369,7 +369,10 @@ async fn receive(mut incoming: Box<dyn Incoming>, mut frames: Frames, shared: Ar
 
 fn take(frames: &mut Frames, shared: &Arc<Shared>) -> Result<(), Failure> {
     let nonsense = |error: &dyn std::fmt::Display| {
-        Failure::new(FailureKind::Protocol, format!("the server sent nonsense: {error}"))
+        Failure::new(
+            FailureKind::Protocol,
+            format!("the server sent nonsense: {error}"),
+        )
     };
     while let Some(packet) = frames.next_packet().map_err(|error| nonsense(&error))? {
         let (id, response) = Response::decode(packet).map_err(|error| nonsense(&error))?;

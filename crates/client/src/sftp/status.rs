@@ -54,7 +54,9 @@ pub(super) fn refused(doing: &str, status: &Status) -> Failure {
     let mut failure = Failure::new(kind, format!("the server refused to {doing}: {said}"));
     failure.status = Some(status.code.number());
     if kind == FailureKind::NotFound {
-        failure = failure.hint("look what there is in the folder; a path begins at the top, with /~/ at the folder after login");
+        failure = failure.hint(
+            "look what there is in the folder; a path begins at the top, with /~/ at the folder after login",
+        );
     }
     failure
 }

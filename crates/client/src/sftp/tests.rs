@@ -1,5 +1,7 @@
 //! Servers that give less, other things, or nothing, played over a stream in memory.
 
+mod passwords;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use pasarela_sftp_proto::{
 };
 use pasarela_store::memory::Memory;
 use pasarela_store::{Error, ErrorKind, Open, Storage, VirtualPath};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio_util::sync::CancellationToken;
 
 use super::{SftpOptions, SftpRemote};
@@ -44,7 +46,7 @@ fn attributes(kind: FileKind, size: u64) -> Response {
 }
 
 /// Plays a server: `script` is given each request.
-async fn play(mut stream: DuplexStream, mut script: impl FnMut(u32, Request) -> Act) {
+async fn play(mut stream: impl AsyncRead + AsyncWrite + Unpin, mut script: impl FnMut(u32, Request) -> Act) {
     let mut frames = Frames::new(MAX_PACKET);
     let mut out = BytesMut::new();
     let hello = Hello {
@@ -182,7 +184,16 @@ async fn an_end_before_the_end_is_no_success() {
     })
     .await;
     let (copied, there) = fetched(from).await;
-    assert!(matches!(copied, Err(transfer::Error::Short { expected: 300_000, .. })), "{copied:?}");
+    assert!(
+        matches!(
+            copied,
+            Err(transfer::Error::Short {
+                expected: 300_000,
+                ..
+            })
+        ),
+        "{copied:?}"
+    );
     assert_eq!(there, None);
 }
 
@@ -210,7 +221,10 @@ async fn more_bytes_than_were_asked_for_are_no_file() {
     })
     .await;
     let file = from.open(&path("/f"), Open::Read).await.unwrap();
-    assert_eq!(kind(&file.read_at(0, 100).await.unwrap_err()), FailureKind::Protocol);
+    assert_eq!(
+        kind(&file.read_at(0, 100).await.unwrap_err()),
+        FailureKind::Protocol
+    );
 }
 
 #[tokio::test]
@@ -269,12 +283,24 @@ async fn an_answer_to_something_else_is_no_success() {
 
 #[tokio::test]
 async fn a_name_that_is_no_name_is_left_out() {
-    let bad: [&[u8]; 9] = [
-        b"..", b".", b"", b"../up", b"/etc/passwd", b"a/b", b"nul\0", b"\x1b[2J", b"line\nend",
+    let bad: [&[u8]; 8] = [
+        b"..",
+        b".",
+        b"",
+        b"../up",
+        b"/etc/passwd",
+        b"a/b",
+        b"nul\0",
+        b"line\nend",
     ];
+    let mut is_first = true;
     let from = remote(move |id, request| match request {
-        Request::ReadDir { .. } if id < 4 => {
-            let all = bad.iter().copied().chain([&b"good"[..], "né".as_bytes(), b"\xff"]);
+        Request::ReadDir { .. } if is_first => {
+            is_first = false;
+            let all = bad
+                .iter()
+                .copied()
+                .chain([&b"good"[..], "né".as_bytes(), b"\xff"]);
             let named = |name: &[u8]| Name::path(name.to_vec());
             send(id, &Response::Names(all.map(named).collect()))
         }
@@ -283,7 +309,7 @@ async fn a_name_that_is_no_name_is_left_out() {
     })
     .await;
     let expected: [&[u8]; 3] = [b"good", "né".as_bytes(), b"\xff"];
-    assert_eq!(names(&from).await.unwrap()[..3], expected.map(<[u8]>::to_vec));
+    assert_eq!(names(&from).await.unwrap(), expected.map(<[u8]>::to_vec));
 }
 
 #[tokio::test]
@@ -297,7 +323,11 @@ async fn a_listing_without_an_end_is_given_up() {
             request => good(&[], id, &request),
         })
         .await;
-        assert_eq!(kind(&names(&from).await.unwrap_err()), FailureKind::Protocol, "{count}");
+        assert_eq!(
+            kind(&names(&from).await.unwrap_err()),
+            FailureKind::Protocol,
+            "{count}"
+        );
     }
 }
 
@@ -397,7 +427,11 @@ async fn a_server_that_falls_silent_is_given_up() {
     let begun = tokio::time::Instant::now();
     let error = from.make_dir(&path("/d")).await.unwrap_err();
     assert_eq!(kind(&error), FailureKind::Timeout);
-    assert!(begun.elapsed() < Duration::from_secs(121), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < Duration::from_secs(121),
+        "{:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -437,7 +471,12 @@ async fn a_shell_that_talks_is_found_out() {
     let (ours, mut theirs) = duplex(1024);
     theirs.write_all(b"Welcome to this machine!\n").await.unwrap();
     let (from, to) = tokio::io::split(ours);
-    let error = SftpRemote::over(from, to, &SftpOptions::default()).await.unwrap_err();
+    let error = SftpRemote::over(from, to, &SftpOptions::default())
+        .await
+        .unwrap_err();
     let failure = Failure::of(&error).unwrap().to_string();
-    assert!(failure.contains("Welcome to") && failure.contains("hint: "), "{failure}");
+    assert!(
+        failure.contains("Welcome to") && failure.contains("hint: "),
+        "{failure}"
+    );
 }

@@ -201,7 +201,8 @@ impl Judge {
 
     /// Keeps a key that was believed for the first time.
     pub(super) async fn remember(&self) -> Result<(), Failure> {
-        let (Rule::Known { memory, .. }, Some(Ok(Believed { key, is_new: true }))) = (&self.rule, self.told())
+        let (Rule::Known { memory, .. }, Some(Ok(Believed { key, is_new: true }))) =
+            (&self.rule, self.told())
         else {
             return Ok(());
         };
@@ -209,9 +210,8 @@ impl Judge {
             return Ok(());
         };
         let (servers, host, port) = (Arc::clone(servers), self.host.clone(), self.port);
-        let kept = tokio::task::spawn_blocking(move || {
-            servers.remember(&host, port, Known { key: Some(key) })
-        });
+        let kept =
+            tokio::task::spawn_blocking(move || servers.remember(&host, port, Known { key: Some(key) }));
         let kept = kept.await.map_err(std::io::Error::other).and_then(|kept| kept);
         kept.map_err(|error| {
             let why = format!("the server could not be remembered: {error}");
@@ -320,7 +320,10 @@ mod tests {
             assert_eq!(verdict(&list, known, Stranger::Refuse).await, expected, "{list}");
         }
         assert_eq!(verdict("", None, Stranger::Accept).await, "new");
-        assert_eq!(verdict(&listed(OTHER), None, Stranger::Accept).await, "changed in a list");
+        assert_eq!(
+            verdict(&listed(OTHER), None, Stranger::Accept).await,
+            "changed in a list"
+        );
     }
 
     #[tokio::test]

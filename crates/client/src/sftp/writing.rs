@@ -223,9 +223,7 @@ impl Task {
                         ..Attributes::default()
                     },
                 };
-                session
-                    .order("cut the file to its new length", &request)
-                    .await?;
+                session.order("cut the file to its new length", &request).await?;
             }
             Some(size) if size < self.at => {
                 return Err(Failure::new(
@@ -277,4 +275,3 @@ pub(super) async fn size_of(session: &super::session::Session, handle: &Bytes) -
         other => Err(status::misplaced("tell the length of the file", &other)),
     }
 }
-

@@ -43,7 +43,10 @@ async fn a_server_with_another_host_key_gets_no_login() {
         .await;
         assert_eq!(failure.kind, FailureKind::Tls);
         assert!(
-            matches!(failure.host_key.as_deref(), Some(HostKeyError::Changed { line: Some(1), .. })),
+            matches!(
+                failure.host_key.as_deref(),
+                Some(HostKeyError::Changed { line: Some(1), .. })
+            ),
             "{failure}"
         );
         assert!(failure.to_string().contains("ssh-keygen -R"), "{failure}");
@@ -84,8 +87,12 @@ async fn a_stranger_is_refused_or_remembered() {
     let remote = SftpRemote::new(pinned(Trust::Pinned(*key)));
     in_time(remote.connect()).await.done();
 
-    in_time(SftpRemote::new(site(Stranger::Accept)).connect()).await.done();
-    in_time(SftpRemote::new(site(Stranger::Refuse)).connect()).await.done();
+    in_time(SftpRemote::new(site(Stranger::Accept)).connect())
+        .await
+        .done();
+    in_time(SftpRemote::new(site(Stranger::Refuse)).connect())
+        .await
+        .done();
     assert_eq!(refused(pinned(Trust::System)).await.kind, FailureKind::Tls);
 }
 
@@ -95,7 +102,11 @@ struct Agent(Child);
 impl Agent {
     fn start(socket: &Path) -> Self {
         let mut agent = Command::new("ssh-agent");
-        agent.args(["-D", "-a"]).arg(socket).stdin(Stdio::null()).stdout(Stdio::null());
+        agent
+            .args(["-D", "-a"])
+            .arg(socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let mut child = agent.spawn().unwrap();
         while !socket.exists() {
             assert!(child.try_wait().unwrap().is_none(), "ssh-agent ended");
@@ -127,7 +138,10 @@ async fn a_key_of_the_agent_opens() {
     assert_eq!(refused(site()).await.kind, FailureKind::Login);
     let add = |identity: &Path| {
         let mut add = Command::new("ssh-add");
-        add.env("SSH_AUTH_SOCK", &socket).arg("-q").arg(identity).stdin(Stdio::null());
+        add.env("SSH_AUTH_SOCK", &socket)
+            .arg("-q")
+            .arg(identity)
+            .stdin(Stdio::null());
         run(&mut add).expect_success();
     };
     let wrong = server.scratch().join("wrong");

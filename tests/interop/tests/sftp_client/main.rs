@@ -161,10 +161,14 @@ async fn exercise(remote: SftpRemote, home: &VirtualPath, root: &Path) {
     let written = fs::read(root.join("a b (é) -x")).unwrap();
     assert_eq!(sha256_of(&written), sha256_of(&large));
     write(&remote, &at(odd), Open::Replace, b"12345").await.done();
-    write(&remote, &at(odd), Open::Resume { offset: 5 }, b"678").await.done();
+    write(&remote, &at(odd), Open::Resume { offset: 5 }, b"678")
+        .await
+        .done();
     write(&remote, &at(odd), Open::Append, b"9").await.done();
     assert_eq!(fs::read(root.join("a b (é) -x")).unwrap(), b"123456789");
-    write(&remote, &at(odd), Open::Resume { offset: 3 }, b"x").await.done();
+    write(&remote, &at(odd), Open::Resume { offset: 3 }, b"x")
+        .await
+        .done();
     assert_eq!(fs::read(root.join("a b (é) -x")).unwrap(), b"123x");
     let past = remote.open(&at(odd), Open::Resume { offset: 5 }).await;
     assert_eq!(past.err().unwrap().kind, ErrorKind::PastEnd);
@@ -208,7 +212,10 @@ async fn exercise(remote: SftpRemote, home: &VirtualPath, root: &Path) {
     assert_eq!(names(&remote, &at(b"folder")).await, [b"moved"]);
     let taken = remote.rename(&at(b"none"), &at(b"large"), false).await;
     assert_eq!(taken.unwrap_err().kind, ErrorKind::Exists);
-    remote.rename(&at(b"none"), &at(b"folder/moved"), true).await.done();
+    remote
+        .rename(&at(b"none"), &at(b"folder/moved"), true)
+        .await
+        .done();
     assert_eq!(fs::read(root.join("folder/moved")).unwrap(), b"");
     let full = remote.remove_dir(&at(b"folder")).await.unwrap_err();
     assert_eq!(full.kind, ErrorKind::NotEmpty);

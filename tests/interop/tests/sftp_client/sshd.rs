@@ -126,6 +126,8 @@ pub fn user() -> String {
 /// Makes a pair of keys.
 pub fn key(path: &Path, passphrase: &str) {
     let mut keygen = Command::new("ssh-keygen");
-    keygen.args(["-q", "-t", "ed25519", "-N", passphrase, "-f"]).arg(path);
+    keygen
+        .args(["-q", "-t", "ed25519", "-N", passphrase, "-f"])
+        .arg(path);
     run(keygen.stdin(Stdio::null())).expect_success();
 }

@@ -137,7 +137,10 @@ impl Asks for Asker {
             Question::Password { again: is_again } => {
                 (format!("{}Password for {}: ", again(is_again), self.login), true)
             }
-            Question::Passphrase { file, again: is_again } => {
+            Question::Passphrase {
+                file,
+                again: is_again,
+            } => {
                 let file = show::escaped(file.as_os_str().as_encoded_bytes());
                 (format!("{}Passphrase of {file}: ", again(is_again)), true)
             }
@@ -147,7 +150,10 @@ impl Asks for Asker {
             }
             _ => return None,
         };
-        typed(&question, &self.stop, is_secret).await.ok().map(Secret::new)
+        typed(&question, &self.stop, is_secret)
+            .await
+            .ok()
+            .map(Secret::new)
     }
 }
 
