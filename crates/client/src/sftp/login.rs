@@ -75,7 +75,7 @@ pub(super) async fn log_in<H: Handler>(
         user,
         keys: 0,
         was_asked: false,
-        left: MethodSet::all(),
+        left: MethodSet::from(&METHODS[..]),
     };
     let mut methods = match login.none().await? {
         Tried::In => return Ok(()),

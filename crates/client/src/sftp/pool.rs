@@ -71,10 +71,10 @@ impl Pool {
         if let Some(lease) = free(0)? {
             return Ok(lease);
         }
-        if self.held().sessions.len() >= self.limit.load(Ordering::Relaxed) {
-            if let Some(lease) = free(usize::MAX)? {
-                return Ok(lease);
-            }
+        if self.held().sessions.len() >= self.limit.load(Ordering::Relaxed)
+            && let Some(lease) = free(usize::MAX)?
+        {
+            return Ok(lease);
         }
         let connection = self.connection().await?;
         match connection.session().await {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use pasarela_client::{Failure, FailureKind, HostKeyError, SftpRemote, SftpSite};
+use pasarela_client::{Failure, FailureKind, HostKeyError, Remote as _, SftpRemote, SftpSite};
 use pasarela_store::{Error, Kind as FileKind, Open, Storage as _, VirtualPath};
 
 use crate::advice::Kind;
