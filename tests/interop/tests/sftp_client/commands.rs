@@ -126,3 +126,59 @@ fn a_stranger_is_named_and_can_be_trusted() {
         .ends(0);
     user.run(["ls", &there]).ends(0);
 }
+
+#[test]
+fn the_doctor_examines_it() {
+    let server = Sshd::start();
+    let user = somebody(&server);
+    let there = url(&server, &server.root());
+    let said = user.run(["doctor", "--upload", "--json", &there]).ends(0);
+    for id in [
+        "ssh.host-key-known",
+        "login.works",
+        "sftp.carries",
+        "upload.works",
+    ] {
+        assert!(said.contains(&format!("\"{id}\"")), "{id}: {said}");
+    }
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 0);
+    let said = user.run(["doctor", &format!("{there}/none")]).ends(7);
+    assert!(said.contains("[transfer.path]"), "{said}");
+    fs::write(user.path(".ssh/known_hosts"), "").unwrap();
+    let said = user.run(["doctor", &there]).ends(5);
+    assert!(said.contains("[ssh.host-key-unknown]"), "{said}");
+    drop(server);
+    let said = user.run(["doctor", &there]).ends(3);
+    assert!(said.contains("[connect."), "{said}");
+}
+
+#[test]
+fn an_upload_over_a_file_keeps_its_mode_and_leaves_nothing_beside_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let server = Sshd::start();
+    let user = somebody(&server);
+    let file = server.root().join("file");
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    fs::write(user.path("new"), "new content").unwrap();
+    user.run(["put", "-q", "new", &url(&server, &file)]).ends(0);
+    assert_eq!(fs::read(&file).unwrap(), b"new content");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 1);
+    // In ranges, over a link, which stays one.
+    let large = pasarela_testkit::noise(9, 5_000_000);
+    fs::write(user.path("large"), &large).unwrap();
+    user.run(["put", "-q", "-s", "3", "large", &url(&server, &file)])
+        .ends(0);
+    assert!(fs::read(&file).unwrap() == large);
+    std::os::unix::fs::symlink("file", server.root().join("link")).unwrap();
+    let link = url(&server, &server.root().join("link"));
+    user.run(["put", "-q", "new", &link]).ends(0);
+    assert_eq!(fs::read(&file).unwrap(), b"new content");
+    assert!(
+        fs::symlink_metadata(server.root().join("link"))
+            .unwrap()
+            .is_symlink()
+    );
+    assert_eq!(fs::read_dir(server.root()).unwrap().count(), 2);
+}
