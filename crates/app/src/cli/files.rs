@@ -22,6 +22,7 @@ Exit codes:
 }
 
 mod ask;
+pub(crate) mod bench;
 mod change;
 mod copy;
 mod keeping;
@@ -32,6 +33,7 @@ mod open;
 mod operand;
 mod places;
 mod private;
+pub(crate) mod shell;
 mod show;
 mod sync;
 pub(crate) mod trust;
@@ -302,6 +304,14 @@ fn transfer_failed(name: &str, error: &transfer::Error) -> Failure {
 
 fn usage(message: impl Into<String>) -> Failure {
     Problem::new(message).fails(Kind::Configuration)
+}
+
+/// The exit code of what a command came to.
+fn exit_code(done: &Result<u8, Failure>) -> u8 {
+    match done.as_ref().map_err(|failure| failure.kind) {
+        Ok(code) => *code,
+        Err(kind) => kind.exit_code(),
+    }
 }
 
 /// The exit code of a place's failure.

@@ -71,6 +71,12 @@ pub(crate) enum Command {
     /// Save a server and a folder there under a name, with its password
     #[command(after_long_help = files::login::EXAMPLES)]
     Login(files::login::Flags),
+    /// Give commands to a server one after the other
+    #[command(after_long_help = files::shell::EXAMPLES)]
+    Shell(files::shell::Flags),
+    /// Measure a server: each step of a connection, listings, small files, throughput
+    #[command(after_long_help = files::bench::EXAMPLES)]
+    Bench(files::bench::Flags),
     /// Show and change which servers are known
     #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
     Trust(files::trust::Command),

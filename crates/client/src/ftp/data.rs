@@ -6,7 +6,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
@@ -19,6 +19,7 @@ use super::dial::dial_data;
 use super::login::{Connection, tls_failure};
 use super::pool::Pool;
 use super::site::Options;
+use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
 use crate::{Failure, FailureKind};
 
@@ -76,7 +77,9 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
+        let since = Instant::now();
         let prospect = self.prospect(pool).await?;
+        let since = Stopwatch::lap(options.stopwatch.as_ref(), Phase::DataConnection, since);
         self.control.begin(Errand::Transfer { restart, command })?;
 
         // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
@@ -123,6 +126,7 @@ impl Connection {
             }
         }
         let wire = wire.ok_or_else(|| Failure::new(FailureKind::Data, "no data connection"))?;
+        Stopwatch::lap(options.stopwatch.as_ref(), Phase::Begin, since);
         Ok(Transfer {
             wire,
             end,

@@ -9,8 +9,10 @@ mod pool;
 mod reading;
 mod remote;
 mod site;
+mod stopwatch;
 mod wire;
 mod writing;
 
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
+pub use stopwatch::{Phase, Stopwatch};

@@ -6,6 +6,8 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no public")]
 
+mod bench;
 mod places;
+mod shell;
 mod trust;
 mod user;
