@@ -234,6 +234,18 @@ fn run<W>(reaching: &Reaching, work: impl FnOnce(Opener, CancellationToken) -> W
 where
     W: Future<Output = Result<u8, Failure>>,
 {
+    run_patiently(reaching, MOMENT, work)
+}
+
+/// As [`run`], with more than a moment; a second signal ends that.
+fn run_patiently<W>(
+    reaching: &Reaching,
+    patience: Duration,
+    work: impl FnOnce(Opener, CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
+where
+    W: Future<Output = Result<u8, Failure>>,
+{
     let stop = CancellationToken::new();
     let opener = Opener::new(reaching)?.until(&stop);
     let runtime = runtime()?;
@@ -244,7 +256,10 @@ where
             done = &mut work => done,
             () = interrupted() => {
                 stop.cancel();
-                let _ = tokio::time::timeout(MOMENT, &mut work).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(patience, &mut work) => {}
+                    () = interrupted() => {}
+                }
                 Ok(130)
             }
         };

@@ -71,15 +71,15 @@ pub(crate) enum Command {
     /// Save a server and a folder there under a name, with its password
     #[command(after_long_help = files::login::EXAMPLES)]
     Login(files::login::Flags),
+    /// Show and change which servers are known
+    #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
+    Trust(files::trust::Command),
     /// Give commands to a server one after the other
     #[command(after_long_help = files::shell::EXAMPLES)]
     Shell(files::shell::Flags),
     /// Measure a server: each step of a connection, listings, small files, throughput
     #[command(after_long_help = files::bench::EXAMPLES)]
     Bench(files::bench::Flags),
-    /// Show and change which servers are known
-    #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
-    Trust(files::trust::Command),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {

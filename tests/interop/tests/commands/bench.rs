@@ -107,3 +107,15 @@ fn a_server_that_may_only_be_read_is_measured_by_a_file_of_its_own() {
     scene.measures(&["--read-only", "there", "--yes"]).ends(2);
     scene.user.run(["bench", "/tmp"]).ends(2);
 }
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let scene = Scene::new(&[]);
+    let mut terminal = Terminal::start(&scene.command(&["--yes", "--size", "2GiB", "--files", "3"]));
+    terminal.expect("large files");
+    terminal.type_keys("\x03");
+    terminal.expect("removing what was sent");
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(130), "{shown}");
+    assert_eq!(scene.served(), 0, "{shown}");
+}

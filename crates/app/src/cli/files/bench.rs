@@ -18,13 +18,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::{Opener, Reaching};
 use super::operand::Meant;
-use super::{ask, failed, run, show, transfer_failed, usage};
+use super::{ask, failed, run_patiently, show, transfer_failed, usage};
 use crate::cli::print;
 use crate::failure::{Failure, Kind, Problem};
 
 /// Examples, for the help.
 pub(crate) const EXAMPLES: &str = "\
-Connects five times, lists the folder twenty times, and sends and fetches small files and large ones. What it sends goes
+Connects five times, lists the folder twenty times, and sends and fetches small files and large ones. What it sends goes \
 into a folder that it makes (pasarela-bench-…) and removes again, and only once you have said yes, or with --yes.
 
 Examples:
@@ -109,7 +109,7 @@ fn size(text: &str) -> Result<u64, String> {
 
 /// Measures a server.
 pub(crate) fn run_bench(flags: &Flags) -> Result<ExitCode, Failure> {
-    run(&flags.reaching, async |opener, stop| {
+    run_patiently(&flags.reaching, CLEANING, async |opener, stop| {
         let report = measured(flags, &opener, &stop).await?;
         print(&match flags.json {
             true => format!("{}\n", report.object()),
@@ -290,25 +290,17 @@ impl Bench {
             .make_dir(&folder)
             .await
             .map_err(|error| self.failed(&error))?;
-        let measuring = self.files(remote, flags, &small, &large, report, tell);
-        let measured = measuring.await;
+        let mut left = Left(format!("{name} is left at {}", report.url));
+        let measured = self.files(remote, flags, &small, &large, report, tell).await;
         tell("removing what was sent …");
-        let removed =
-            tokio::time::timeout(CLEANING, remove(remote, &folder, small.iter().chain(&large))).await;
-        let left = || format!("{name} is left at {}", report.url);
-        match (measured, removed) {
-            (Err(failure), Ok(Ok(()))) => Err(failure),
-            (measured, Ok(Err(error))) => {
-                let failure = self.failed(&error);
-                show::complain(&failure);
-                Err(measured.err().unwrap_or(failure).hinted(&left()))
-            }
-            (measured, Err(_)) => Err(measured
-                .err()
-                .unwrap_or_else(|| usage("the server is too slow"))
-                .hinted(&left())),
-            (Ok(()), Ok(Ok(()))) => Ok(()),
+        let removing = self.remove(remote, folder, small.into_iter().chain(large));
+        match tokio::time::timeout(CLEANING, removing).await {
+            Ok(Ok(())) => left.0.clear(),
+            Ok(Err(error)) if measured.is_err() => show::complain(&self.failed(&error)),
+            Ok(Err(error)) => return Err(self.failed(&error)),
+            Err(_) => {}
         }
+        measured
     }
 
     async fn files(
@@ -392,10 +384,45 @@ impl Bench {
         }
     }
 
+    /// Removes a folder and the files that may be in it; as many at once as are transferred.
+    async fn remove(
+        &self,
+        remote: &FtpRemote,
+        folder: VirtualPath,
+        mut files: impl Iterator<Item = VirtualPath>,
+    ) -> store::Result<()> {
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < usize::from(self.parallel)
+                && let Some(file) = files.next()
+            {
+                let remote = remote.clone();
+                running.spawn(async move { remote.remove_file(&file).await });
+            }
+            match running.join_next().await {
+                None => return remote.remove_dir(&folder).await,
+                // Not all were sent when something failed.
+                Some(Ok(Err(error))) if error.kind != store::ErrorKind::NotFound => return Err(error),
+                Some(_) => {}
+            }
+        }
+    }
+
     async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done),
             () = self.stop.cancelled() => Err(Problem::new("interrupted").fails(Kind::Code(130))),
+        }
+    }
+}
+
+/// What is told of a folder that was not removed; empty once it was.
+struct Left(String);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            show::say(&format!("warning: {}", show::escaped(self.0.as_bytes())));
         }
     }
 }
@@ -422,21 +449,6 @@ async fn send(place: Place, size: u64, stop: CancellationToken) -> Result<(), tr
     let noise = Noise { left: size, state: 1 };
     transfer::send(noise, &place, &options(), &Progress::default(), &stop).await?;
     Ok(())
-}
-
-async fn remove<'a>(
-    remote: &FtpRemote,
-    folder: &VirtualPath,
-    files: impl Iterator<Item = &'a VirtualPath>,
-) -> store::Result<()> {
-    for file in files {
-        match remote.remove_file(file).await {
-            // Not all were sent when something failed.
-            Err(error) if error.kind != store::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    remote.remove_dir(folder).await
 }
 
 /// Bytes that nothing on the way can make fewer of (xorshift64*).

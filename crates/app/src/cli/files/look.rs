@@ -20,8 +20,8 @@ Examples:
   All that is beneath the folder of a saved place (pasarela login), for a program:
       pasarela ls -R --json site:
 
-NAME:PATH is a path at a saved place, taken from its folder, or from the server's root where it begins with a slash. A file
-of this machine with such a name is written ./NAME:PATH.
+NAME:PATH is a path at a saved place, taken from its folder, or from the server's root where it begins with a slash. A \
+file of this machine with such a name is written ./NAME:PATH.
 
 ",
     exit_codes!()

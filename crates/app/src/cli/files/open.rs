@@ -475,7 +475,11 @@ impl Opener {
             None if url.password.is_none() => self.find_login(address, &mut site).await?,
             None => {}
         }
-        let remote = self.connect(url, &mut site).await?;
+        let connected = self.connect(url, &mut site).await;
+        let remote = connected.map_err(|failure| match (address.keeper, failure.kind) {
+            (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
+            _ => failure,
+        })?;
         if let Some(first) = self.opened(address) {
             // Somebody else was quicker.
             remote.close().await;

@@ -48,8 +48,9 @@ Examples:
   From a file:
       pasarela shell site: -f nightly.txt
 
-In a shell a name is at the server, but for `put`, `lls`, `lcd` and where `get` puts things. `:PATH` is always at the server and
-`here:PATH` on this machine: `sync here:site www`. Patterns (* ? [a-z]) fit names of their side unless they are in quotes.
+In a shell a name is at the server, but for `put`, `lls`, `lcd` and where `get` puts things. `:PATH` is always at the \
+server and `here:PATH` on this machine: `sync here:site www`. Patterns (* ? [a-z]) fit names of their side unless they are \
+in quotes.
 
 What is typed is kept in shell_history in the state folder, for you alone; lines with a password in a URL are not.
 
@@ -342,6 +343,9 @@ impl Shell {
                 ))?;
             }
             Order::Open(open) => self.open(&open, stop).await?,
+            Order::Close if self.jobs.running() > 0 => {
+                return Err(usage("jobs run over these connections").hinted("wait for them, or stop them"));
+            }
             Order::Close => {
                 self.opener.close().await;
                 (self.folder, self.first, self.before) = (None, None, None);

@@ -97,7 +97,9 @@ pub(super) fn parse(words: &[String]) -> Result<Parsed, Failure> {
         .and_then(|matches| Line::from_arg_matches(&matches));
     let order = match parsed {
         Ok(Line { order }) => order,
-        Err(error) if !error.use_stderr() => return Ok(Parsed::Help(error.to_string())),
+        Err(error) if !error.use_stderr() => {
+            return Ok(Parsed::Help(error.to_string().replace("Usage:  ", "Usage: ")));
+        }
         Err(error) => {
             // Its title and its usage line are those of a program.
             let text = error.to_string();
@@ -150,7 +152,11 @@ pub(super) fn help(name: Option<&str>) -> Result<String, Failure> {
         return Ok(text);
     };
     match all.find_subcommand_mut(name) {
-        Some(command) => Ok(command.render_long_help().to_string()),
+        // Its name is that of a program, which is none.
+        Some(command) => Ok(command
+            .render_long_help()
+            .to_string()
+            .replace("Usage:  ", "Usage: ")),
         None => Err(Problem::new(format!("there is no command `{name}`"))
             .hint("help shows all of them")
             .fails(Kind::Configuration)),
