@@ -321,6 +321,16 @@ fn usage(message: impl Into<String>) -> Failure {
     Problem::new(message).fails(Kind::Configuration)
 }
 
+/// The exit code of the same work on several things.
+fn whole_code(codes: &[u8]) -> u8 {
+    let mut failed = codes.iter().filter(|code| **code != 0);
+    match failed.next() {
+        None => 0,
+        Some(code) if failed.count() + 1 == codes.len() => *code,
+        Some(_) => 11,
+    }
+}
+
 /// The exit code of what a command came to.
 fn exit_code(done: &Result<u8, Failure>) -> u8 {
     match done.as_ref().map_err(|failure| failure.kind) {

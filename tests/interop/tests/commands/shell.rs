@@ -65,7 +65,7 @@ fn commands_work_in_folders_of_both_sides_over_one_connection() {
         "pwd; cd pub; pwd; ls *.txt
          cat 'a b.txt'
          lcd work; lpwd; lls
-         put new; mv new renamed; stat renamed
+         put -j 1 n?w; mv new renamed; stat renamed
          mkdir -p x/y; put new x/y/
          get *.txt in/   # behind the names of the server, one of this machine
          get ../top copy
@@ -110,6 +110,8 @@ fn the_first_failure_ends_a_script_unless_it_is_to_go_on() {
     scene.does("ls --pin x").ends(2);
     scene.does("!exit 3").ends(1);
     scene.does("cat a; quit; cat nothere").ends(0);
+    assert_eq!(scene.does("ls a nothere").ends(11), "a\n");
+    scene.does("put ~/nothere").ends(7);
     let wrong = Run::of({
         let mut command = scene.command(&["-c", "ls"]);
         command.env("PASARELA_PASSWORD", "wrong");

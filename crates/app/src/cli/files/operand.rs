@@ -104,7 +104,7 @@ impl View {
                 is_local: false,
                 ..
             } => within(there.as_deref(), operand),
-            _ => Ok(Meant::Here(operand.into())),
+            _ => Ok(Meant::Here(self.local(operand))),
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::open::{Opener, Reaching};
 use super::operand::{Address, Folder, Meant, View, is_url};
-use super::{MOMENT, exit_code, failed, interrupted, look, runtime, show, usage};
+use super::{Command, MOMENT, exit_code, failed, interrupted, look, runtime, show, usage};
 use crate::cli::print;
 use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
@@ -488,44 +488,58 @@ fn home() -> Option<PathBuf> {
 
 /// A command's words with homes and patterns in them carried out.
 async fn expanded(words: Vec<Word>, opener: &Opener) -> Result<Vec<String>, Failure> {
-    let verb = words.first().map_or(String::new(), |word| word.text.clone());
-    let last = words.len().saturating_sub(1);
+    let raw: Vec<String> = words.iter().map(|word| word.text.clone()).collect();
+    let verb = raw.first().cloned().unwrap_or_default();
+    // Which words are flags and their values, only the grammar knows.
+    let target = match order::parse(&raw) {
+        Ok(Parsed::Order(order)) => match *order {
+            Order::Files(Command::Get(flags) | Command::Put(flags)) => {
+                let last = flags.last_of_several();
+                last.and_then(|last| raw.iter().rposition(|word| word == last))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let (takes_patterns, mark) = match verb.as_str() {
+        "get" | "put" => (true, Mark::Side),
+        "ls" | "lls" | "cat" | "rm" | "stat" | "hash" => (true, Mark::None),
+        _ => (false, Mark::None),
+    };
     let mut expanded = Vec::new();
     for (index, mut word) in words.into_iter().enumerate() {
         let is_local = match verb.as_str() {
-            "put" => index < last || index <= 1,
-            "get" => index == last && index > 1,
+            "put" => target != Some(index),
+            "get" => target == Some(index),
             verb => ["lls", "lcd"].contains(&verb),
         };
-        if word.is_home
-            && is_local
-            && let Some(home) = home()
-        {
-            let home = home.to_string_lossy();
-            let behind = word
-                .text
-                .strip_prefix('~')
-                .filter(|rest| rest.is_empty() || rest.starts_with('/'));
-            if let Some(rest) = behind {
-                word.text = format!("{home}{rest}");
-                word.pattern = word
-                    .pattern
-                    .map(|pattern| words::in_pattern(&home) + &pattern[1..]);
-            }
+        if is_local {
+            at_home(&mut word);
         }
-        let mark = match verb.as_str() {
-            "get" | "put" => Mark::Side,
-            _ => Mark::None,
-        };
-        match (index, verb.as_str()) {
-            (1.., "ls" | "get" | "put" | "cat" | "rm" | "stat" | "hash" | "lls") => {
-                let opener = if is_local { opener.here() } else { opener.clone() };
-                expanded.extend(patterns::expand(&word, &opener, mark).await?);
-            }
-            _ => expanded.push(word.text),
+        if takes_patterns && index > 0 {
+            let opener = if is_local { opener.here() } else { opener.clone() };
+            expanded.extend(patterns::expand(&word, &opener, mark).await?);
+        } else {
+            expanded.push(word.text);
         }
     }
     Ok(expanded)
+}
+
+/// Puts the home where `~` stands for it.
+fn at_home(word: &mut Word) {
+    let rest = word
+        .text
+        .strip_prefix('~')
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let (true, Some(rest), Some(home)) = (word.is_home, rest, home()) {
+        let home = home.to_string_lossy();
+        word.text = format!("{home}{rest}");
+        word.pattern = word
+            .pattern
+            .take()
+            .map(|pattern| words::in_pattern(&home) + &pattern[1..]);
+    }
 }
 
 /// A command as it could be typed, without the passwords of its URLs.
