@@ -82,6 +82,12 @@ pub(crate) enum Command {
     /// Show and change which servers are known
     #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
     Trust(files::trust::Command),
+    /// Give commands to a server one after the other
+    #[command(after_long_help = files::shell::EXAMPLES)]
+    Shell(files::shell::Flags),
+    /// Measure a server: each step of a connection, listings, small files, throughput
+    #[command(after_long_help = files::bench::EXAMPLES)]
+    Bench(files::bench::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {

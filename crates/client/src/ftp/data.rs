@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
@@ -21,6 +21,7 @@ use super::dial::{DataError, Route, dial_data};
 use super::login::{Connection, tls_failure};
 use super::pool::Pool;
 use super::site::Options;
+use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
 use crate::{Failure, FailureKind};
 
@@ -78,9 +79,13 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
+        let since = Instant::now();
         let prospect = self.prospect(pool).await?;
+        let since = Stopwatch::lap(options.stopwatch.as_ref(), Phase::DataConnection, since);
         let tls = self.tls.clone();
-        begin(&mut self.control, prospect, tls, options, restart, command, doing).await
+        let begun = begin(&mut self.control, prospect, tls, options, restart, command, doing).await?;
+        Stopwatch::lap(options.stopwatch.as_ref(), Phase::Begin, since);
+        Ok(begun)
     }
 
     async fn prospect(&mut self, pool: &Pool) -> Result<Prospect, Failure> {

@@ -12,8 +12,10 @@ mod remote;
 mod renaming;
 mod site;
 mod software;
+mod stopwatch;
 mod wire;
 mod writing;
 
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
+pub use stopwatch::{Phase, Stopwatch};

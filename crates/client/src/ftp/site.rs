@@ -7,6 +7,7 @@ use std::time::Duration;
 use pasarela_ftp_proto::user_pi::{Credentials, Patience};
 use pasarela_tls::{KnownServers, Trust};
 
+use super::stopwatch::Stopwatch;
 use crate::{Proxy, Scheme, Secret, Url};
 
 /// A server and a login there.
@@ -98,6 +99,8 @@ pub struct Options {
     pub end_timeout: Duration,
     /// A passive data connection that has not come about after this long is asked for in the other way too.
     pub passive_patience: Duration,
+    /// Takes the times of connections and transfers.
+    pub stopwatch: Option<Stopwatch>,
 }
 
 impl Default for Options {
@@ -115,6 +118,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(60),
             end_timeout: Duration::from_secs(60),
             passive_patience: Duration::from_secs(2),
+            stopwatch: None,
         }
     }
 }

@@ -183,6 +183,11 @@ impl Server {
         self.address
     }
 
+    /// Its certificate, PEM.
+    pub fn certificate(&self) -> &Path {
+        self.certificate.as_deref().unwrap()
+    }
+
     pub fn site(&self) -> Site {
         let (user, password) = match self.brand {
             Brand::Vsftpd => ("anonymous", "x"),
@@ -202,7 +207,7 @@ impl Server {
                 Wire::Explicit => Security::Required,
                 Wire::Implicit => Security::Implicit,
             },
-            trust: Trust::Roots(self.certificate.clone().unwrap()),
+            trust: Trust::Roots(self.certificate().to_owned()),
             options: Options {
                 plain_password: true,
                 attempts: 1,

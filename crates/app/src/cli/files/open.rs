@@ -51,7 +51,7 @@ pub(crate) struct Reaching {
     /// A password is that of the first of these that has one: the URL, this file, the variable PASARELA_PASSWORD,
     /// what `pasarela login` kept, netrc (see --netrc-file); then you are asked.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    password_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
 
     /// A file with logins for servers; otherwise that of the variable NETRC, or ~/.netrc
     ///
@@ -59,7 +59,7 @@ pub(crate) struct Reaching {
     /// in quotes, a comment behind `#`. Where the URL names no user, the file's first login for its host is taken. A
     /// file with passwords that others can open is refused. An empty NETRC: no file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    netrc_file: Option<PathBuf>,
+    pub(super) netrc_file: Option<PathBuf>,
 
     /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
     ///
@@ -181,6 +181,15 @@ impl Reaching {
         };
         let matches = command.try_get_matches_from(words).map_err(first_line)?;
         Self::from_arg_matches(&matches).map_err(first_line)
+    }
+
+    /// The names that clap has for these arguments.
+    pub(super) fn command_arguments() -> Vec<String> {
+        let command = Self::augment_args(clap::Command::new("conditions"));
+        command
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect()
     }
 
     fn family(&self) -> Family {
@@ -305,7 +314,8 @@ impl Opener {
             &self.view,
             View::Shell {
                 there: Some(_),
-                is_local: false
+                is_local: false,
+                ..
             }
         )
     }
@@ -319,21 +329,21 @@ impl Opener {
     pub(super) fn meant(&self, operand: &str) -> Result<Meant, Failure> {
         if is_url(operand) {
             let url = operand.parse().map_err(|error| usage(format!("{error}")))?;
-            return Ok(Meant::There(Address {
+            return Ok(Meant::There(Box::new(Address {
                 url,
                 flags: self.inner.flags.clone(),
                 keeper: None,
-            }));
+            })));
         }
         if let Some(marked) = self.view.marked(operand) {
             return marked.map_err(|problem| problem.fails(Kind::Configuration));
         }
         if let Some((name, path)) = places::split(operand) {
             if let Some(saved) = self.saved(name)? {
-                return Ok(Meant::There(self.address(&saved, path.as_bytes())));
+                return Ok(Meant::There(Box::new(self.address(&saved, path.as_bytes()))));
             }
             // A name that nobody saved is rather a slip than a new file.
-            if self.view.is_local() && std::fs::symlink_metadata(operand).is_err() {
+            if self.view.is_local() && std::fs::symlink_metadata(self.view.local(operand)).is_err() {
                 let problem = Problem::new(format!("nothing is saved as `{name}`")).hint(format!(
                     "pasarela login {name} URL saves it; a file of this name is written ./{operand}"
                 ));
@@ -369,6 +379,32 @@ impl Opener {
             url,
             flags: self.inner.flags.over(&saved.reaching),
             keeper: saved.keeper,
+        }
+    }
+
+    /// Whether an operand says by itself on which side it is.
+    pub(super) fn is_marked(&self, operand: &str) -> bool {
+        let is_saved = |(name, _)| matches!(self.saved(name), Ok(Some(_)));
+        is_url(operand) || self.view.marked(operand).is_some() || places::split(operand).is_some_and(is_saved)
+    }
+
+    /// Whether a name is that of a saved place.
+    pub(super) fn is_saved(&self, name: &str) -> bool {
+        places::is_name(name) && matches!(self.saved(name), Ok(Some(_)))
+    }
+
+    /// The names of saved places; none where the file is wrong.
+    pub(super) fn saved_names(&self) -> Vec<String> {
+        let all = self.inner.book.as_ref().and_then(|book| book.all().ok());
+        all.into_iter().flatten().map(|(name, _)| name).collect()
+    }
+
+    /// Whether the server of an operand is connected, or none is needed.
+    pub(super) fn is_near(&self, operand: &str) -> bool {
+        match self.meant(operand) {
+            Ok(Meant::There(address)) => self.opened(&address).is_some(),
+            Ok(Meant::Here(_)) => true,
+            Err(_) => false,
         }
     }
 
@@ -463,7 +499,11 @@ impl Opener {
             None if url.password.is_none() => self.find_login(address, &mut site).await?,
             None => {}
         }
-        let remote = self.connect(url, &mut site).await?;
+        let connected = self.connect(url, &mut site).await;
+        let remote = connected.map_err(|failure| match (address.keeper, failure.kind) {
+            (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
+            _ => failure,
+        })?;
         if let Some(first) = self.opened(address) {
             // Somebody else was quicker.
             remote.close().await;
@@ -505,6 +545,21 @@ impl Opener {
         let path = remote.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((remote, path))
+    }
+
+    /// How the server of an address is reached once it has let us in, and the path there.
+    pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
+        let mut site = self.site(address);
+        match exposed(&address.url) {
+            Some(warning) => show::say(&warning.titled("warning")),
+            None if address.url.password.is_none() => self.find_login(address, &mut site).await?,
+            None => {}
+        }
+        let remote = self.connect(&address.url, &mut site).await?;
+        let path = remote.resolve(&address.url.path).await;
+        remote.close().await;
+        let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
+        Ok((site, path))
     }
 
     /// The password of --password-file or PASARELA_PASSWORD.

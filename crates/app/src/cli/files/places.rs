@@ -156,9 +156,8 @@ impl Saved {
             .as_table()
             .cloned()
             .ok_or_else(|| at("is no place".to_owned()))?;
-        let url = match table.remove("url") {
-            Some(toml::Value::String(url)) => url,
-            _ => return Err(at("has no url".to_owned())),
+        let Some(toml::Value::String(url)) = table.remove("url") else {
+            return Err(at("has no url".to_owned()));
         };
         let url: Url = url.parse().map_err(|error| at(format!("url: {error}")))?;
         let keeper = match table.remove("password") {
