@@ -164,6 +164,7 @@ where
     /// How long a command that was interrupted may take to end by itself.
     const MOMENT: Duration = Duration::from_secs(2);
     let other = |error: std::io::Error| Problem::new(error.to_string()).fails(Kind::Other);
+    reaching.start_log()?;
     let opener = Opener::new(reaching)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{ArgAction, Args, ValueHint};
 use pasarela_client::{
     Family, FtpRemote, KnownServers, Local, Pin, Place, Remote, Scheme, Secret, Site, Stranger, Trust, Url,
 };
@@ -16,7 +16,7 @@ use super::proxy::{Proxies, Wanted};
 use super::{failed, netrc, show, usage};
 use crate::cli::passwd;
 use crate::failure::{Failure, Kind, Problem};
-use crate::surroundings;
+use crate::{log, surroundings};
 
 /// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
 const PARALLEL: usize = 64;
@@ -54,6 +54,10 @@ pub(crate) struct Reaching {
     /// file with passwords that others can open is refused. An empty NETRC: no file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     netrc_file: Option<PathBuf>,
+
+    /// Tell on standard error how servers are reached; twice: also all that is said to them and what they say
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
 
     /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
     ///
@@ -101,6 +105,18 @@ struct Inner {
     connect_timeout: Duration,
     timeout: Duration,
     opened: Mutex<Vec<(Url, FtpRemote)>>,
+}
+
+impl Reaching {
+    /// Starts the log, where one is wanted.
+    pub(super) fn start_log(&self) -> Result<(), Failure> {
+        let level = match self.verbose {
+            0 if std::env::var_os("PASARELA_LOG").is_none() => return Ok(()),
+            0 | 1 => "info",
+            _ => "debug",
+        };
+        log::begin(level, false)
+    }
 }
 
 impl Opener {
