@@ -25,6 +25,13 @@ pub enum Errand {
     Passive(Form),
     /// One command with one final reply.
     Command(Vec<u8>),
+    /// RNFR and RNTO in one breath, for servers that read on while they answer. Refused: by the first that said no.
+    Rename {
+        /// The old name.
+        from: Vec<u8>,
+        /// The new name.
+        to: Vec<u8>,
+    },
     /// A transfer command, behind REST where `restart` says so.
     Transfer {
         /// The marker for REST, in bytes.
@@ -134,6 +141,8 @@ pub(super) enum Progress {
     Directory(Box<Features>),
     Passive(Form),
     Command,
+    RenameFrom,
+    RenameTo(Option<Reply>),
     Restart(Vec<u8>),
     Transfer { began: bool },
     Abort { heard_transfer: bool },
@@ -160,6 +169,10 @@ impl Progress {
                 (Self::Passive(form), Some(Line::open(verb)))
             }
             Errand::Command(line) => (Self::Command, Some(Line::open(line))),
+            Errand::Rename { from, to } => {
+                let both = [b"RNFR ", &from[..], b"\r\nRNTO ", &to[..]].concat();
+                (Self::RenameFrom, Some(Line::open(both)))
+            }
             Errand::Transfer {
                 restart: Some(marker),
                 command,
@@ -241,6 +254,13 @@ impl Progress {
             },
             Self::Command | Self::Quit if class <= 3 => done(reply),
             Self::Command | Self::Quit => refused(reply),
+            Self::RenameFrom => {
+                let refusal = (class > 3).then_some(reply);
+                (Self::RenameTo(refusal), Step::Wait)
+            }
+            Self::RenameTo(Some(refusal)) => refused(refusal),
+            Self::RenameTo(None) if class == 2 => done(reply),
+            Self::RenameTo(None) => refused(reply),
             Self::Restart(command) if class <= 3 => {
                 if class == 2 {
                     quirks.push(Quirk::RestartDone);
@@ -321,6 +341,7 @@ impl Errand {
         match self {
             Self::Login(who) => vec![&who.user, &who.password, &who.account],
             Self::Command(line) | Self::Transfer { command: line, .. } => vec![line],
+            Self::Rename { from, to } => vec![from, to],
             _ => Vec::new(),
         }
     }
