@@ -86,6 +86,7 @@ impl FtpRemote {
         }
         let (mut lease, features) = self.lease().await?;
         let name = path.to_bytes();
+        let software = self.pool.software();
         let control = &mut lease.connection()?.control;
         if features.has("MLST") {
             let reply = control.command("MLST", &name).await?;
@@ -104,9 +105,19 @@ impl FtpRemote {
                 return Err(Failure::refused("tell what stands there", reply));
             }
         }
-        let size = control.command("SIZE", &name).await?;
+        let (size, mut time) = match software.reads_on() {
+            true => {
+                let (size, time) = ([b"SIZE ", &name[..]].concat(), [b"MDTM ", &name[..]].concat());
+                let (size, time) = control.both(size, time).await?;
+                (size, Some(time))
+            }
+            false => (control.command("SIZE", &name).await?, None),
+        };
         if let Some(size) = number_of(&size) {
-            let time = control.command("MDTM", &name).await?;
+            let time = match time.take() {
+                Some(time) => time,
+                None => control.command("MDTM", &name).await?,
+            };
             let modified = (time.code == 213)
                 .then(|| parse_time_val(time.text().trim_ascii()))
                 .flatten();

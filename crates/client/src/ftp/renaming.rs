@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use pasarela_ftp_proto::user_pi::{self, Errand, Reply};
+use pasarela_ftp_proto::user_pi::Reply;
 use pasarela_store::{Kind, VirtualPath};
 
-use super::control::unexpected;
 use super::login::Connection;
 use super::remote::{FtpRemote, Outcome};
 use crate::transfer::beside;
@@ -112,12 +111,14 @@ async fn rename(
 ) -> Outcome<std::result::Result<(), Reply>> {
     let (from, to) = (from.to_bytes(), to.to_bytes());
     let control = &mut connection.control;
-    if connection.software.renames_at_once() {
-        return match control.run(Errand::Rename { from, to }).await? {
-            user_pi::Outcome::Done(_) => Ok(Ok(())),
-            user_pi::Outcome::Refused(refusal) => Ok(Err(refusal)),
-            other => Err(unexpected(&other)),
-        };
+    if connection.software.reads_on() {
+        let (first, second) = ([b"RNFR ", &from[..]].concat(), [b"RNTO ", &to[..]].concat());
+        let (first, second) = control.both(first, second).await?;
+        return Ok(match (first.class() > 3, second.is_done()) {
+            (true, _) => Err(first),
+            (false, true) => Ok(()),
+            (false, false) => Err(second),
+        });
     }
     let first = control.command("RNFR", &from).await?;
     if first.class() > 3 {

@@ -34,10 +34,12 @@ impl Software {
         self == Self::Pasarela
     }
 
-    /// RNTO may follow RNFR before that is answered: it reads on, and what an RNFR that is refused leaves is nothing.
+    /// A command may follow another one before that is answered, RNTO behind RNFR above all: it reads on, and an RNFR that
+    /// is refused leaves nothing to rename.
     ///
-    /// pyftpdlib keeps the name of the RNFR before that, which an RNTO would then rename.
-    pub(super) fn renames_at_once(self) -> bool {
+    /// pyftpdlib would rename what the RNFR before that had named. Some of those unknown are said to throw away what
+    /// comes before they have answered.
+    pub(super) fn reads_on(self) -> bool {
         self != Self::Other
     }
 

@@ -294,24 +294,17 @@ fn texts_that_are_more_than_one_line_are_refused_before_anything_is_sent() {
 }
 
 #[test]
-fn both_halves_of_a_renaming_may_go_out_at_once() {
-    let rename = || Errand::Rename {
-        from: b"a".to_vec(),
-        to: b"b".to_vec(),
-    };
-    for (replies, expected) in [
-        ("350 ready\r\n250 ok\r\n", done(250, "ok")),
-        ("350 ready\r\n553 no\r\n", refused(553, "no")),
-        ("550 what\r\n503 RNFR first\r\n", refused(550, "what")),
-    ] {
-        let mut talk = Talk::new();
-        assert_eq!(talk.begin(rename()), sends("RNFR a\r\nRNTO b"));
-        assert!(!talk.pi.is_idle());
-        let (first, second) = replies.split_once('\n').unwrap();
-        assert_eq!(talk.says(format!("{first}\n")), []);
-        assert_eq!(talk.says(second), expected, "{replies}");
-        assert!(talk.pi.is_idle());
-    }
+fn two_commands_may_go_out_at_once_and_have_a_reply_each() {
+    let mut talk = Talk::new();
+    let pair = Errand::Pair(b"RNFR a".to_vec(), b"RNTO b".to_vec());
+    assert_eq!(talk.begin(pair), sends("RNFR a\r\nRNTO b"));
+    assert_eq!(talk.says("550 what\r\n50"), []);
+    assert!(!talk.pi.is_idle());
+    let both = Outcome::Both(reply(550, "what"), reply(503, "RNFR first"));
+    assert_eq!(talk.says("3 RNFR first\r\n"), [Output::Done(both)]);
+    assert!(talk.pi.is_idle());
+    let bad = Errand::Pair(b"SIZE a".to_vec(), b"MDTM a\r\nDELE a".to_vec());
+    assert_eq!(talk.pi.begin(talk.now, bad), Err(BadText));
 }
 
 #[test]
