@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use pasarela_reach::{Listening, Publication, Reach};
+use pasarela_server::Protocol;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -96,7 +97,11 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
             address,
             shares_port,
             greeting: Some(mark.clone()),
-            scheme: Some(if listener.implicit { "ftps" } else { "ftp" }),
+            scheme: Some(match listener.protocol {
+                Protocol::Ftp => "ftp",
+                Protocol::Ftps => "ftps",
+                Protocol::Sftp => "sftp",
+            }),
         }));
     }
     let all_climbed = async {
