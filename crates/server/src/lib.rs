@@ -51,7 +51,9 @@ impl Server {
     pub fn new(config: Config) -> io::Result<Self> {
         let Config { listeners, settings } = config;
         let protocols: Vec<_> = listeners.iter().map(|listener| listener.protocol).collect();
-        let mut ftp = listeners.iter().filter(|listener| listener.protocol != Protocol::Sftp);
+        let mut ftp = listeners
+            .iter()
+            .filter(|listener| listener.protocol != Protocol::Sftp);
         let data_address = ftp.next().map(|l| l.socket.local_addr()).transpose()?;
         let mut sockets = Vec::new();
         for Listener { socket, protocol } in listeners {

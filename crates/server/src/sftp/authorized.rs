@@ -56,7 +56,9 @@ impl Authorized {
             }
         }
         let entries = AuthorizedKeys::new(&text).filter_map(|entry| {
-            let entry = entry.inspect_err(|error| debug!(%error, "an authorized key")).ok()?;
+            let entry = entry
+                .inspect_err(|error| debug!(%error, "an authorized key"))
+                .ok()?;
             match forbids(&entry) {
                 Some(option) => {
                     debug!(option, "an authorized key has an option that is not served");
@@ -105,12 +107,11 @@ fn forbids(entry: &Entry) -> Option<String> {
     let is_fine = |option: &str| {
         let known = HARMLESS.iter().chain([&AUTHORITY]);
         let mut known = known.filter(|known| option.eq_ignore_ascii_case(known));
-        let command = option.strip_prefix("command=").map(|command| command.trim_matches('"'));
+        let command = option
+            .strip_prefix("command=")
+            .map(|command| command.trim_matches('"'));
         known.next().is_some()
-            || command.is_some_and(|command| {
-                let program = command.split(' ').next().unwrap_or_default();
-                SFTP.contains(&program.rsplit('/').next().unwrap_or_default())
-            })
+            || command.is_some_and(|program| SFTP.contains(&program.rsplit('/').next().unwrap_or_default()))
     };
     let mut options = entry.config_opts().iter();
     options.find(|option| !is_fine(option)).map(str::to_owned)
@@ -130,13 +131,14 @@ mod tests {
             format!("restrict,no-pty {KEY}"),
             format!("cert-authority {KEY}"),
             format!("command=\"internal-sftp\",restrict {KEY}"),
-            format!("command=\"/usr/lib/openssh/sftp-server -d /\" {KEY}"),
+            format!("command=\"/usr/lib/openssh/sftp-server\" {KEY}"),
         ] {
             assert_eq!(check(&fine), Ok(()), "{fine}");
         }
         for wrong in [
             format!("from=\"192.0.2.1\" {KEY}"),
             format!("command=\"/bin/backup\" {KEY}"),
+            format!("command=\"internal-sftp\",from=\"192.0.2.1\" {KEY}"),
             format!("expiry-time=\"20200101\" {KEY}"),
             "ssh-ed25519 AAAA".to_owned(),
             "nothing".to_owned(),

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::{Instrument, debug, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::host_keys::HostKeys;
 use super::visitor::{Progress, Visitor};
@@ -149,6 +149,7 @@ async fn admitted(
         session: None,
         channels: HashMap::new(),
         wrong: 0,
+        span: Span::current(),
     };
     let stop = CancellationToken::new();
     // Whatever ends this task ends the connection with it.
@@ -257,7 +258,11 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_stopped(context)?;
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }

@@ -246,12 +246,7 @@ async fn a_session_says_what_it_can_do() {
 #[tokio::test]
 async fn paths_begin_at_the_root_and_stay_there() {
     let mut client = Client::over(&Memory::new(), everything()).await;
-    for (typed, means) in [
-        ("", "/"),
-        (".", "/"),
-        ("/a/../../b//c/.", "/b/c"),
-        ("x", "/x"),
-    ] {
+    for (typed, means) in [("", "/"), (".", "/"), ("/a/../../b//c/.", "/b/c"), ("x", "/x")] {
         let Response::Names(names) = client.ask(Request::RealPath { path: path(typed) }).await else {
             panic!("{typed}");
         };
@@ -384,10 +379,7 @@ async fn attributes_are_set_by_name_and_by_handle() {
     assert_eq!(content(&storage, "f").await.unwrap(), b"0123xy");
 
     // Owners stay; whoever asks for the one that is there has it.
-    for (owner, code) in [
-        ((0, 0), StatusCode::Ok),
-        ((5, 0), StatusCode::PermissionDenied),
-    ] {
+    for (owner, code) in [((0, 0), StatusCode::Ok), ((5, 0), StatusCode::PermissionDenied)] {
         let attributes = Attributes {
             owner: Some(owner),
             size: Some(1),

@@ -8,14 +8,16 @@ use pasarela_session::auth::Password;
 use pasarela_session::limits::Admission;
 use pasarela_session::{Account, Session};
 use russh::keys::Certificate;
-use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Ssh, VerifiedPublicKey};
+use russh::server::{
+    Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session as Ssh, VerifiedPublicKey,
+};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet};
 use tokio::sync::watch;
-use tracing::{Instrument, debug, info};
+use tracing::{Instrument, Span, debug, info};
 
 use super::authorized::Authorized;
-use super::engine::{self, Terms};
 use super::channel;
+use super::engine::{self, Terms};
 use crate::config::Settings;
 use crate::login;
 use crate::service::Service;
@@ -46,6 +48,8 @@ pub(super) struct Visitor {
     /// Opened, and not asked for anything yet.
     pub(super) channels: HashMap<ChannelId, Channel<Msg>>,
     pub(super) wrong: u32,
+    /// Its connection's, for what is logged of it.
+    pub(super) span: Span,
 }
 
 impl Visitor {
@@ -64,6 +68,8 @@ impl Visitor {
 
     /// The visitor has proved to be `account`.
     fn enter(&mut self, user: &str, account: Arc<Account>, by: &'static str) -> Auth {
+        let span = self.span.clone();
+        let _entered = span.enter();
         if login::enter(&self.settings, &self.admission, user.as_bytes(), &account).is_err() {
             return self.rejected();
         }
@@ -86,7 +92,9 @@ impl Visitor {
 
     /// Serves SFTP on a channel, in a task of its own.
     fn serve(&self, channel: Channel<Msg>, link_first: bool) {
-        let Some(session) = self.session.clone() else { return };
+        let Some(session) = self.session.clone() else {
+            return;
+        };
         let limits = &self.settings.limits;
         let terms = Terms {
             idle: limits.idle,
@@ -113,7 +121,7 @@ impl Visitor {
             let _ = sending.eof().await;
             let _ = sending.close().await;
         };
-        self.service.spawn(serve.in_current_span());
+        self.service.spawn(serve.instrument(self.span.clone()));
     }
 }
 
@@ -142,8 +150,8 @@ impl Handler for Visitor {
             return Ok(self.rejected());
         }
         let password = Password::new(password.as_bytes().to_vec());
-        let account = login::by_password(&self.settings, &self.admission, user.as_bytes(), password).await;
-        match account {
+        let account = login::by_password(&self.settings, &self.admission, user.as_bytes(), password);
+        match account.instrument(self.span.clone()).await {
             Ok(account) => Ok(self.enter(user, account, "password")),
             Err(refused) => {
                 if refused == login::Refused::Wrong {

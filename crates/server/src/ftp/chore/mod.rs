@@ -157,8 +157,8 @@ async fn log_in(
             return Outcome::Answer(slip.answer(Err(refused)), Keep::Nothing);
         }
     };
-    let needs_tls = settings.tls_mode != TlsMode::Off
-        && account.tls == pasarela_session::account::TlsNeed::Required;
+    let needs_tls =
+        settings.tls_mode != TlsMode::Off && account.tls == pasarela_session::account::TlsNeed::Required;
     if needs_tls && !protected {
         return Outcome::Answer(slip.answer(Err(Refusal::TlsRequired)), Keep::Nothing);
     }

@@ -116,10 +116,7 @@ async fn handles_are_counted() {
     for _ in 0..256 {
         handles.push(client.open("f", OpenFlags::READ).await.unwrap());
     }
-    assert_eq!(
-        client.open("f", OpenFlags::READ).await,
-        Err(StatusCode::Failure)
-    );
+    assert_eq!(client.open("f", OpenFlags::READ).await, Err(StatusCode::Failure));
     let directory = Request::OpenDir { path: path("/") };
     assert_eq!(client.code(directory).await, StatusCode::Failure);
     assert_eq!(client.close(&handles[7]).await, StatusCode::Ok);

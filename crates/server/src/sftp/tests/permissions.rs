@@ -144,7 +144,12 @@ async fn without_a_permission_that_it_needs_no_operation_has_an_effect_anywhere(
             let may = Permission::ALL.into_iter().filter(|p| p != missing).collect();
             let (before, after, storage) = done(&operation, may).await;
             assert_eq!(before, after, "{} without {missing}", operation.name);
-            assert_eq!(storage.part(&at("new")).await.unwrap(), None, "{}", operation.name);
+            assert_eq!(
+                storage.part(&at("new")).await.unwrap(),
+                None,
+                "{}",
+                operation.name
+            );
         }
     }
 }
@@ -155,7 +160,12 @@ async fn with_the_permissions_that_it_needs_every_operation_has_its_effect() {
     let served = |operation: &Operation| !["SYMLINK", "hardlink"].contains(&operation.name);
     for operation in operations().into_iter().filter(served) {
         // To look is what some of them do first.
-        let may = operation.needs.iter().copied().chain([Permission::List]).collect();
+        let may = operation
+            .needs
+            .iter()
+            .copied()
+            .chain([Permission::List])
+            .collect();
         let (before, after, _) = done(&operation, may).await;
         assert_ne!(before, after, "{}", operation.name);
     }
@@ -177,10 +187,7 @@ async fn without_permission_to_read_or_list_nothing_is_told() {
     );
     // Nor by way of a handle that writes.
     let both = OpenFlags::READ | OpenFlags::WRITE;
-    assert_eq!(
-        client.open("file", both).await,
-        Err(StatusCode::PermissionDenied)
-    );
+    assert_eq!(client.open("file", both).await, Err(StatusCode::PermissionDenied));
     let check = Extended::CheckFileName {
         path: path("file"),
         check: Check {

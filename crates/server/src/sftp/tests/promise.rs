@@ -60,7 +60,10 @@ async fn writing_anywhere_begins_with_what_stands() {
     let storage = Memory::new();
     stands(&storage, "f", b"0123456789").await;
     let mut client = Client::over(&storage, everything()).await;
-    let handle = client.open("f", OpenFlags::READ | OpenFlags::WRITE).await.unwrap();
+    let handle = client
+        .open("f", OpenFlags::READ | OpenFlags::WRITE)
+        .await
+        .unwrap();
     assert_eq!(client.write(&handle, 3, b"xx").await, StatusCode::Ok);
     assert_eq!(client.read(&handle, 2, 4).await.unwrap(), "2xx5");
     assert_eq!(client.write(&handle, 12, b"yy").await, StatusCode::Ok);
@@ -137,13 +140,14 @@ async fn what_was_asked_last_comes_last_and_means_what_it_says() {
     let storage = Memory::new();
     let mut client = Client::over(&storage, everything()).await;
     let handle = client.open("f", CREATE).await.unwrap();
-    let mut expected = vec![0; 5000];
+    let mut expected = Vec::new();
     let mut sent = Vec::new();
     // Writes over one another, in no order, and a look in their midst.
     for number in 0..500_u64 {
         let offset = number * 7919 % 4900;
         let data = vec![u8::try_from(number % 251).unwrap(); 100];
         let start = usize::try_from(offset).unwrap();
+        expected.resize(expected.len().max(start + 100), 0);
         expected[start..start + 100].copy_from_slice(&data);
         let write = Request::Write {
             handle: handle.clone(),
@@ -171,7 +175,5 @@ async fn what_was_asked_last_comes_last_and_means_what_it_says() {
     for id in sent {
         assert_eq!(client.receive().await.0, id);
     }
-    expected.truncate(content(&storage, "f").await.unwrap().len());
     assert_eq!(content(&storage, "f").await.unwrap(), expected);
-    assert_eq!(expected.len(), 4996);
 }
