@@ -105,7 +105,11 @@ fn bind(
 }
 
 fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(socket2::Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
     if is_wildcard_v6(address) {
         socket.set_only_v6(only_v6)?;
     }

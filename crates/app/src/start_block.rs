@@ -193,7 +193,10 @@ impl Facts {
 
     /// How OpenSSH's client connects.
     fn sftp(&self) -> Option<String> {
-        let mut speaking = self.sockets.iter().filter(|(_, protocol)| *protocol == Protocol::Sftp);
+        let mut speaking = self
+            .sockets
+            .iter()
+            .filter(|(_, protocol)| *protocol == Protocol::Sftp);
         let (address, _) = speaking.next()?;
         let hosts = hosts(*address, self.public.as_ref(), &surroundings::addresses());
         let port = match address.port() {
@@ -204,7 +207,10 @@ impl Facts {
     }
 
     fn filezilla(&self) -> String {
-        let mut speaking = self.sockets.iter().filter(|(_, protocol)| *protocol != Protocol::Sftp);
+        let mut speaking = self
+            .sockets
+            .iter()
+            .filter(|(_, protocol)| *protocol != Protocol::Sftp);
         let Some((address, protocol)) = speaking.next() else {
             return String::new();
         };

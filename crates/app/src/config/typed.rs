@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pasarela_reach::{Forward, Plan, PublicHost, TurnServer, Via};
-use pasarela_server::{DataPorts, RequireResumption, TlsMode};
 use pasarela_server::sftp::check_authorized_keys;
+use pasarela_server::{DataPorts, RequireResumption, TlsMode};
 use pasarela_session::account::{AuthorizedKeys, TlsNeed};
 use pasarela_session::limits::Limits;
 use pasarela_session::{May, Permission};
