@@ -22,7 +22,8 @@ pub(super) fn stun(facts: &Facts) -> Vec<Finding> {
         }
         let relays = seen.map(|seen| {
             let says = format!("the relay sees this machine at {seen}");
-            Finding::new(&kinds::STUN_MAPPED_ADDRESS, says)
+            let relays = facts.rungs(Via::Relayed).map(|rung| rung.how.clone());
+            Finding::new(&kinds::STUN_MAPPED_ADDRESS, says).all_evidence(relays)
         });
         return relays.into_iter().chain([finding]).collect();
     }
@@ -83,7 +84,10 @@ pub(super) fn kind(facts: &Facts) -> Vec<Finding> {
     let has_word = facts.plan.public.is_some() || !facts.plan.forwards.is_empty();
     if has_word && facts.ladder.situation.contains(&Situation::NoHairpin) {
         let says = "the router does not lead connections to its own public address back into this network";
-        findings.push(Finding::new(&kinds::NO_HAIRPIN, says));
+        let dialled = facts.rungs(Via::Fixed).filter_map(|rung| rung.outcome.endpoint());
+        let evidence =
+            dialled.map(|endpoint| format!("dialled from here, {endpoint} did not lead to this machine"));
+        findings.push(Finding::new(&kinds::NO_HAIRPIN, says).all_evidence(evidence));
     }
     findings
 }

@@ -18,15 +18,19 @@ pub(super) fn relay(facts: &Facts) -> Vec<Finding> {
             false => Finding::new(
                 &kinds::RELAY_NOT_ASKED,
                 "no relay was asked: the server that runs here has its address",
-            ),
+            )
+            .evidence("it keeps what its relay lends"),
         };
         return vec![finding];
     }
     let told = |rung: &Rung| match &rung.outcome {
-        Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(Finding::new(
-            &kinds::RELAY_LENDS,
-            format!("the relay {} lends the address {endpoint}", rung.how),
-        )),
+        Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(
+            Finding::new(
+                &kinds::RELAY_LENDS,
+                format!("the relay {} lends the address {endpoint}", rung.how),
+            )
+            .evidence(format!("it answered in {} ms", rung.took.as_millis())),
+        ),
         Outcome::Refused { reason } => Some(
             Finding::new(
                 &kinds::RELAY_REFUSED,
@@ -48,7 +52,7 @@ pub(super) fn host(facts: &Facts) -> Vec<Finding> {
     // What runs knows best.
     if let Some((url, _)) = facts.running.iter().find(|(_, verified)| *verified) {
         let says = format!("the server that runs here can be reached from outside at {url}");
-        return vec![Finding::new(&kinds::REACHABLE, says)];
+        return vec![Finding::new(&kinds::REACHABLE, says).evidence("the server's own word")];
     }
     vec![match best(ladder).map(|rung| (rung, &rung.outcome)) {
         Some((rung, Outcome::Verified { endpoint, proof })) => {
