@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use pasarela_reach::survey::Class;
 use pasarela_reach::{Outcome, Proof, Reason, Router, Via};
 
+use super::routers::answered;
 use super::{Facts, refusal};
 use crate::Finding;
 use crate::advice::network as kinds;
@@ -80,7 +81,11 @@ pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
             let says = format!(
                 "the router opens its IPv6 firewall on request, by {protocol}: {endpoint} leads here"
             );
-            return vec![Finding::new(&kinds::IPV6_PINHOLE, says).all_evidence(router)];
+            return vec![
+                Finding::new(&kinds::IPV6_PINHOLE, says)
+                    .all_evidence(router)
+                    .evidence(answered(rung)),
+            ];
         }
     }
     let closed = facts

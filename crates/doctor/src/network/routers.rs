@@ -69,7 +69,8 @@ pub(super) fn mappings(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
-fn answered(rung: &Rung) -> String {
+/// Who answered, and how soon.
+pub(super) fn answered(rung: &Rung) -> String {
     format!("{} answered in {} ms", rung.how, rung.took.as_millis())
 }
 
