@@ -5,7 +5,7 @@ use std::io;
 use pasarela_reach::stun::Dependence;
 use pasarela_reach::{Reason, Situation, Via};
 
-use super::{Facts, refusal};
+use super::{Facts, refusal, with_hint};
 use crate::Finding;
 use crate::advice::network as kinds;
 
@@ -13,19 +13,16 @@ use crate::advice::network as kinds;
 pub(super) fn stun(facts: &Facts) -> Vec<Finding> {
     let seen = facts.ladder.view.seen_v4;
     if facts.plan.stun.is_empty() {
-        let mut finding = Finding::new(
+        let unasked = Finding::new(
             &kinds::STUN_NOT_ASKED,
             "no STUN server was asked, as none was named",
         );
-        if let Some(hint) = finding.advice.clone() {
-            finding = finding.evidence(hint);
-        }
         let relays = seen.map(|seen| {
             let says = format!("the relay sees this machine at {seen}");
             let relays = facts.rungs(Via::Relayed).map(|rung| rung.how.clone());
             Finding::new(&kinds::STUN_MAPPED_ADDRESS, says).all_evidence(relays)
         });
-        return relays.into_iter().chain([finding]).collect();
+        return relays.into_iter().chain([with_hint(unasked)]).collect();
     }
     let over_udp: Vec<String> = facts
         .datagrams

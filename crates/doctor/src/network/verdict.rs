@@ -2,7 +2,7 @@
 
 use pasarela_reach::{Doubt, Filtering, Outcome, Proof, Report, Rung, Situation, Via};
 
-use super::Facts;
+use super::{Facts, with_hint};
 use crate::Finding;
 use crate::advice::network as kinds;
 
@@ -10,11 +10,10 @@ use crate::advice::network as kinds;
 pub(super) fn relay(facts: &Facts) -> Vec<Finding> {
     if facts.plan.turn.is_empty() {
         let finding = match facts.running.is_empty() {
-            true => {
-                let finding = Finding::new(&kinds::RELAY_NOT_ASKED, "no relay was asked, as none was named");
-                let hint = finding.advice.clone();
-                finding.all_evidence(hint)
-            }
+            true => with_hint(Finding::new(
+                &kinds::RELAY_NOT_ASKED,
+                "no relay was asked, as none was named",
+            )),
             false => Finding::new(
                 &kinds::RELAY_NOT_ASKED,
                 "no relay was asked: the server that runs here has its address",
