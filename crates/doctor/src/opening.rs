@@ -53,8 +53,19 @@ pub struct Server {
 pub struct Listener {
     /// Where; its host may be a wildcard.
     pub address: SocketAddr,
-    /// TLS from the first byte.
-    pub implicit: bool,
+    /// What is spoken there.
+    pub speaks: Speaks,
+}
+
+/// What is spoken on a control connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// FTP, with TLS after AUTH.
+    Ftp,
+    /// FTP, with TLS from the first byte.
+    Ftps,
+    /// SFTP over SSH, which has no data connections.
+    Sftp,
 }
 
 /// Where data connections arrive.
@@ -203,7 +214,11 @@ impl Server {
             .listeners
             .iter()
             .find(|listener| listener.address == address)?;
-        Some(if listener.implicit { "ftps" } else { "ftp" })
+        Some(match listener.speaks {
+            Speaks::Ftp => "ftp",
+            Speaks::Ftps => "ftps",
+            Speaks::Sftp => "sftp",
+        })
     }
 
     /// The number that the outside knows a port by.
