@@ -98,7 +98,7 @@ fn list(addresses: &[&SocketAddr]) -> String {
 async fn diagnose(examination: &Examination, links: &Links, knocks: &[Knock]) -> Finding {
     let weight = |knock: &&Knock| match knock.answer {
         Answer::Refused(_) => 0,
-        Answer::Unreachable(Some(_)) | Answer::Expired(_) => 1,
+        Answer::Unreachable(Some(_)) | Answer::Prohibited(_) | Answer::Expired(_) => 1,
         Answer::Silent => 2,
         _ => 3,
     };
@@ -112,29 +112,44 @@ async fn diagnose(examination: &Examination, links: &Links, knocks: &[Knock]) ->
             &kinds::CONNECT_NO_ROUTE,
             format!("this machine has no way to {}", to.ip()),
         ),
-        Answer::Unreachable(Some(by)) | Answer::Expired(by) | Answer::Refused(Some(by)) if *by != to.ip() => {
-            match is_near(links, *by) {
-                true => Finding::new(
-                    &kinds::CONNECT_CLIENT_FIREWALL,
-                    format!("{by}, at this end, does not let connections to {to} out"),
-                ),
-                false => Finding::new(
-                    &kinds::CONNECT_UNREACHABLE,
-                    format!("{by} says that there is no way to {to}"),
-                ),
-            }
-        }
-        Answer::Unreachable(Some(_)) | Answer::Expired(_) => Finding::new(
+        Answer::Unreachable(Some(by)) | Answer::Expired(by) => Finding::new(
             &kinds::CONNECT_UNREACHABLE,
-            format!("{} forbids connections to port {}", to.ip(), to.port()),
+            format!("{by} says that there is no way to {}", to.ip()),
         ),
-        Answer::Refused(_) => match hairpin(links, to, true).await {
+        Answer::Refused(by) => match hairpin(links, to, true).await {
             Some(finding) => finding,
-            None => Finding::new(&kinds::CONNECT_REFUSED, format!("{to} refuses connections")),
+            None => refused(links, to, *by),
+        },
+        Answer::Prohibited(by) => match hairpin(links, to, true).await {
+            Some(finding) => finding,
+            None => refused(links, to, Some(*by)),
         },
         Answer::Silent => silent(examination, links, to).await,
     };
     finding.all_evidence(lines)
+}
+
+/// Somebody refuses: the host itself, or a router or firewall by ICMP.
+fn refused(links: &Links, to: SocketAddr, by: Option<IpAddr>) -> Finding {
+    match by {
+        Some(by) if by != to.ip() && is_near(links, by) => Finding::new(
+            &kinds::CONNECT_CLIENT_FIREWALL,
+            format!("{by}, at this end, does not let connections to {to} out"),
+        ),
+        Some(by) if by != to.ip() => Finding::new(
+            &kinds::CONNECT_UNREACHABLE,
+            format!("{by} does not let connections to {to} through"),
+        ),
+        Some(_) => Finding::new(
+            &kinds::CONNECT_REFUSED,
+            format!(
+                "a firewall of {} forbids connections to port {}",
+                to.ip(),
+                to.port()
+            ),
+        ),
+        None => Finding::new(&kinds::CONNECT_REFUSED, format!("{to} refuses connections")),
+    }
 }
 
 /// Nobody answers: how far do packets get, and do those to other ports get further?
