@@ -164,10 +164,10 @@ struct Told {
 impl Cell {
     fn name(&self) -> String {
         let moved = if self.moved { " moved" } else { "" };
-        if let Some(firewall) = self.firewall {
-            return format!("{} {}", self.topology, firewall.name);
-        }
         let port = self.port.map(|port| format!(" :{port}")).unwrap_or_default();
+        if let Some(firewall) = self.firewall {
+            return format!("{} {}{port}", self.topology, firewall.name);
+        }
         format!("{} {}{moved}{port}", self.topology, self.passive.word())
     }
 
@@ -228,6 +228,12 @@ fn cells() -> VecDeque<Cell> {
     cells.push_back(Cell {
         port: Some(2121),
         ..cell("clifw", Passive::Default, false, CONTROL_PORT)
+    });
+    // The server's own firewall, whose hole is for another port.
+    cells.push_back(Cell {
+        port: Some(2121),
+        firewall: Some(firewall("server drops", Role::Server, "input", "drop")),
+        ..cell("pub", Passive::Default, false, &["connect.server-firewall"])
     });
     cells.extend(FIREWALLS.iter().map(|(firewall, truth)| Cell {
         firewall: Some(*firewall),

@@ -36,11 +36,15 @@ pub(crate) async fn check(
         return None;
     }
     let lines: Vec<_> = knocks.iter().map(Knock::line).collect();
-    let failed: Vec<_> = knocks
-        .iter()
-        .filter(|knock| !knock.is_open())
-        .map(|knock| knock.to)
-        .collect();
+    let (mut failed, mut not_from_here) = (Vec::new(), Vec::new());
+    for knock in &knocks {
+        match knock.answer {
+            Answer::Open(_) => {}
+            // What this machine cannot even send says nothing of the server.
+            Answer::Unreachable(None) | Answer::Local(_) => not_from_here.push(knock.to),
+            _ => failed.push(knock.to),
+        }
+    }
     let mut opened = Vec::new();
     for knock in knocks {
         if let Answer::Open(tcp) = knock.answer {
@@ -74,6 +78,17 @@ pub(crate) async fn check(
                 .evidence(way.line(**first)),
             );
         }
+    }
+    if let Some(first) = not_from_here.first() {
+        let addresses: Vec<_> = not_from_here.iter().collect();
+        let word = if first.is_ipv4() { "IPv4" } else { "IPv6" };
+        report.add(
+            Finding::new(
+                &kinds::FAMILIES_NOT_HERE,
+                format!("{} was not tried: this machine has no {word}", list(&addresses)),
+            )
+            .all_evidence(lines),
+        );
     }
     Some(opened)
 }
@@ -193,13 +208,21 @@ async fn silent(examination: &Examination, links: &Links, to: SocketAddr) -> Fin
         .evidence(other.line(web));
     }
     let patience = examination.patience.as_secs();
-    let ipv6_arrives = to.is_ipv6() && class == Class::Global && way.last_router().is_some();
-    let finding = match ipv6_arrives {
-        true => Finding::new(
-            &kinds::CONNECT_IPV6_FIREWALL,
-            format!("packets to {} get close to it and are not answered", to.ip()),
+    let is_alive = to.port() != 443 && matches!(other.end(), Some((_, Hop::Open | Hop::Refused)));
+    let far = way.last_router().filter(|(number, _)| !way.is_near(*number));
+    let finding = match far {
+        _ if is_alive => Finding::new(
+            &kinds::CONNECT_SERVER_FIREWALL,
+            format!("{} answers on port 443, and not on port {}", to.ip(), to.port()),
         ),
-        false => Finding::new(
+        Some((_, router)) if to.is_ipv6() && class == Class::Global => Finding::new(
+            &kinds::CONNECT_IPV6_FIREWALL,
+            format!(
+                "packets to {} get as far as {router}, and are not answered",
+                to.ip()
+            ),
+        ),
+        _ => Finding::new(
             &kinds::CONNECT_SILENT,
             format!(
                 "nobody answers at {to} within {patience} s: no router there forwards the port (a carrier's cannot), a \
