@@ -63,6 +63,22 @@ fn state_dir_of(root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Resul
         })
 }
 
+/// Where this person's own settings are; `None` without a home.
+pub(crate) fn config_dir() -> Option<PathBuf> {
+    config_dir_of(|name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    })
+}
+
+fn config_dir_of(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    variable("XDG_CONFIG_HOME")
+        .filter(|dir| dir.is_absolute())
+        .or_else(|| Some(variable("HOME")?.join(".config")))
+        .map(|base| base.join("pasarela"))
+}
+
 /// Raises the number of files this process may open to what it is allowed to raise it to.
 pub(crate) fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -94,6 +110,27 @@ mod tests {
                 .map(|(_, value)| value.into())
         };
         state_dir_of(root, variable).ok()
+    }
+
+    #[test]
+    fn settings_are_where_the_user_keeps_them() {
+        let dir = |variables: &[(&str, &str)]| {
+            config_dir_of(|name| {
+                let found = variables.iter().find(|(n, _)| *n == name);
+                found.map(|(_, value)| value.into())
+            })
+        };
+        let home = ("HOME", "/home/anna");
+        assert_eq!(dir(&[home]), Some("/home/anna/.config/pasarela".into()));
+        assert_eq!(
+            dir(&[home, ("XDG_CONFIG_HOME", "/c")]),
+            Some("/c/pasarela".into())
+        );
+        assert_eq!(
+            dir(&[home, ("XDG_CONFIG_HOME", "c")]),
+            Some("/home/anna/.config/pasarela".into())
+        );
+        assert_eq!(dir(&[]), None);
     }
 
     #[test]

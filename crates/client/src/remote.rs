@@ -30,8 +30,43 @@ pub trait Remote: Storage {
     /// What this place can do; it decides how a transfer is made and checked.
     fn abilities(&self) -> Abilities;
 
+    /// [`Storage::open`] for reading, where `size` is what was just told of the file.
+    async fn open_known(&self, path: &VirtualPath, size: u64) -> store::Result<Arc<dyn store::File>> {
+        let _ = size;
+        self.open(path, store::Open::Read).await
+    }
+
+    /// What becomes of an upload to `path` before it is whole.
+    async fn uploads(&self, path: &VirtualPath) -> store::Result<Uploads> {
+        let _ = path;
+        Ok(Uploads::Whole)
+    }
+
+    /// Opens one file several times for writing, anew, so that a range of it is written behind each of `starts`, the
+    /// first of which is 0; `None` where the place does not take that. What comes of it has to be looked at as a whole:
+    /// none of them knows of the others.
+    async fn open_ranges(
+        &self,
+        path: &VirtualPath,
+        starts: &[u64],
+    ) -> store::Result<Option<Vec<Arc<dyn store::File>>>> {
+        let _ = (path, starts);
+        Ok(None)
+    }
+
     /// Ends all connections politely.
     async fn close(&self);
+}
+
+/// What becomes of an upload before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uploads {
+    /// It stands nowhere under its name.
+    Whole,
+    /// It stands under its name, and could be written under another one and be renamed.
+    Renamable,
+    /// It stands under its name, and nothing can be done about that.
+    Shown,
 }
 
 /// What a place can do. The default is a place that can nearly nothing, one file at a time.
@@ -41,6 +76,8 @@ pub struct Abilities {
     pub is_local: bool,
     /// The sizes that it tells are exact, in bytes.
     pub exact_size: bool,
+    /// Listings tell what is asked for of each file: exact sizes and times.
+    pub exact_listings: bool,
     /// The times that it tells have a zone and are good to `time_precision`; otherwise they come from a listing for
     /// people, to the minute at best and in an unknown zone.
     pub exact_times: bool,
@@ -55,6 +92,10 @@ pub struct Abilities {
     /// An upload takes bytes at any offset in any order, can be read back before it is published, and outlives a
     /// failing source.
     pub writes_anywhere: bool,
+    /// [`Remote::open_ranges`] may work.
+    pub ranges_at_once: bool,
+    /// [`store::File::publish`] has asked for the length that stands there.
+    pub confirms_size: bool,
     /// Digests that [`Remote::digest`] computes.
     pub digests: Vec<Algorithm>,
     /// [`Storage::rename`] replaces a file in one step.
@@ -70,12 +111,15 @@ impl Default for Abilities {
         Self {
             is_local: false,
             exact_size: false,
+            exact_listings: false,
             exact_times: false,
             time_precision: Duration::from_secs(1),
             set_times: false,
             ranges_down: false,
             ranges_up: false,
             writes_anywhere: false,
+            ranges_at_once: false,
+            confirms_size: false,
             digests: Vec::new(),
             atomic_rename: false,
             folds_names: false,

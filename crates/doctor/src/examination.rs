@@ -181,12 +181,7 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
 
 /// No connection, as a failure.
 fn lost(sentence: String) -> Failure {
-    Failure {
-        kind: FailureKind::Lost,
-        sentence,
-        hint: None,
-        reply: None,
-    }
+    Failure::new(FailureKind::Lost, sentence)
 }
 
 /// A control connection that broke outside of what a check is about.

@@ -9,6 +9,8 @@ pub mod local;
 pub mod memory;
 mod path;
 
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -69,6 +71,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Bytes that an upload into this directory may still take, where the backend can tell.
     async fn space(&self, dir: &VirtualPath) -> Result<Option<u64>>;
+
+    /// The file system that holds `path`, where the backend has one; else [`ErrorKind::Unsupported`].
+    async fn volume(&self, _path: &VirtualPath) -> Result<Volume> {
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 /// How a file is opened.
@@ -116,6 +123,18 @@ pub trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`. Never leaves a hole that the caller did not ask for.
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
 
+    /// Writes the first `len` bytes that wait in a pipe at `offset`, without their becoming this process's;
+    /// [`ErrorKind::Unsupported`] where that cannot be done, and then they wait in the pipe still.
+    async fn write_from(&self, _offset: u64, _pipe: &Arc<OwnedFd>, _len: usize) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Cuts an upload to `size` bytes, or fills it up with zeros; [`ErrorKind::Unsupported`] where the backend takes
+    /// bytes in their order only.
+    async fn set_size(&self, _size: u64) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// The length at the moment of the call.
     async fn size(&self) -> Result<u64>;
 
@@ -136,6 +155,11 @@ pub trait File: Send + Sync {
     /// The operating system's file, where there is one, for zero-copy transfers.
     fn as_os_file(&self) -> Option<&std::fs::File> {
         None
+    }
+
+    /// Whether a span of [`File::as_os_file`] can be read now without waiting for a disk, as far as that can be told.
+    fn is_at_hand(&self, _span: Range<u64>) -> bool {
+        false
     }
 }
 
@@ -176,6 +200,23 @@ pub struct Metadata {
     pub links: u64,
     /// What identifies the file while it exists (device and inode).
     pub unique: (u64, u64),
+}
+
+/// What a backend knows of the file system that holds a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    /// Bytes of the unit that blocks are counted in.
+    pub block: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub free: u64,
+    /// Blocks that an upload may still take.
+    pub available: u64,
+    /// Files that there can be.
+    pub files: u64,
+    /// Files that there can still be.
+    pub files_free: u64,
 }
 
 /// The kind of an entry.

@@ -33,6 +33,7 @@ pub mod lab;
 mod pasarela;
 mod slow_link;
 mod sockets;
+mod terminal;
 mod tls;
 
 pub use child::{Ended, run, run_within, wait_for_exit};
@@ -41,4 +42,5 @@ pub use files::{Digest, assert_same_tree, make_file, make_tree, noise, random, s
 pub use pasarela::{PASSWORD, Pasarela, Setup, USER, pasarela_binary};
 pub use slow_link::SlowLink;
 pub use sockets::{PortWatch, listening_ports};
+pub use terminal::Terminal;
 pub use tls::{TlsClient, TlsVersion};

@@ -1,30 +1,8 @@
 //! The commands that reach files, on this machine and on servers: what they have in common.
 
-pub(crate) mod change;
-pub(crate) mod copy;
-pub(crate) mod look;
-mod netrc;
-mod open;
-mod show;
-pub(crate) mod sync;
-
-use std::process::ExitCode;
-use std::time::Duration;
-
-use clap::{Args, ValueEnum};
-use pasarela_client::FailureKind;
-use pasarela_client::transfer::{self, Bucket, Options, Pace, Retries};
-use pasarela_store as store;
-use tokio_util::sync::CancellationToken;
-
-use crate::config::units::{self, Rate};
-use crate::failure::{Failure, Kind, Problem};
-pub(super) use open::Opener;
-pub(crate) use open::Reaching;
-use show::Manner;
-
-/// The exit codes of these commands, for their help.
-pub(crate) const EXIT_CODES: &str = "\
+macro_rules! exit_codes {
+    () => {
+        "\
 Exit codes:
   0    done
   1    something else went wrong
@@ -39,7 +17,120 @@ Exit codes:
   10   what was transferred is not what it should be
   11   some files were transferred and some were not
   12   it took too long
-  130  interrupted";
+  130  interrupted"
+    };
+}
+
+mod ask;
+pub(crate) mod bench;
+mod change;
+mod copy;
+mod keeping;
+pub(crate) mod login;
+mod look;
+mod netrc;
+mod open;
+mod operand;
+mod places;
+mod private;
+mod proxy;
+pub(crate) mod shell;
+mod show;
+mod sync;
+pub(crate) mod trust;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use pasarela_client::TrustError;
+use pasarela_client::transfer::{self, Aside, Bucket, Options, Pace, Retries};
+use pasarela_store as store;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::units::{self, Rate};
+use crate::failure::{Failure, Kind, Problem};
+pub(super) use open::Opener;
+pub(crate) use open::Reaching;
+use show::Manner;
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List folders
+    #[command(after_long_help = look::EXAMPLES)]
+    Ls(look::List),
+    /// Fetch files and folders
+    #[command(after_long_help = copy::GET_EXAMPLES)]
+    Get(copy::Copy),
+    /// Send files and folders
+    #[command(after_long_help = copy::PUT_EXAMPLES)]
+    Put(copy::Copy),
+    /// Make a folder like another one
+    #[command(after_long_help = sync::EXAMPLES, alias = "mirror")]
+    Sync(sync::Flags),
+    /// Write files to standard output
+    #[command(after_long_help = EXIT_CODES)]
+    Cat(copy::Cat),
+    /// Remove files and folders
+    #[command(after_long_help = EXIT_CODES)]
+    Rm(change::Remove),
+    /// Make folders
+    #[command(after_long_help = EXIT_CODES)]
+    Mkdir(change::MakeDir),
+    /// Rename a file or a folder
+    #[command(after_long_help = EXIT_CODES)]
+    Mv(change::Move),
+    /// Tell what stands under a name
+    #[command(after_long_help = EXIT_CODES)]
+    Stat(look::Stat),
+    /// Print digests of files
+    #[command(after_long_help = EXIT_CODES)]
+    Hash(look::Hash),
+}
+
+impl Command {
+    /// How it reaches servers.
+    fn reaching(&self) -> &Reaching {
+        match self {
+            Self::Ls(flags) => &flags.reaching,
+            Self::Get(flags) | Self::Put(flags) => &flags.reaching,
+            Self::Sync(flags) => &flags.reaching,
+            Self::Cat(flags) => &flags.reaching,
+            Self::Rm(flags) => &flags.reaching,
+            Self::Mkdir(flags) => &flags.reaching,
+            Self::Mv(flags) => &flags.reaching,
+            Self::Stat(flags) => &flags.reaching,
+            Self::Hash(flags) => &flags.reaching,
+        }
+    }
+
+    /// Does it; the exit code.
+    async fn execute(&self, opener: &Opener, stop: &CancellationToken) -> Result<u8, Failure> {
+        match self {
+            Self::Ls(flags) => look::list(flags, opener).await,
+            Self::Get(flags) => copy::get(flags, opener, stop).await,
+            Self::Put(flags) => copy::put(flags, opener, stop).await,
+            Self::Sync(flags) => sync::execute(flags, opener, stop).await,
+            Self::Cat(flags) => copy::cat(flags, opener, stop).await,
+            Self::Rm(flags) => change::remove(flags, opener).await,
+            Self::Mkdir(flags) => change::make_dir(flags, opener).await,
+            Self::Mv(flags) => change::rename(flags, opener).await,
+            Self::Stat(flags) => look::stat(flags, opener).await,
+            Self::Hash(flags) => look::hash(flags, opener).await,
+        }
+    }
+}
+
+/// Runs a command.
+pub(crate) fn run_one(command: &Command) -> Result<ExitCode, Failure> {
+    run(command.reaching(), async |opener, stop| {
+        command.execute(&opener, &stop).await
+    })
+}
+
+/// The exit codes of these commands, for their help.
+pub(crate) const EXIT_CODES: &str = exit_codes!();
 
 /// What the commands that copy take.
 #[derive(Debug, Args)]
@@ -48,13 +139,27 @@ pub(crate) struct Copying {
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
 
-    /// Read each large file in so many ranges at once, where both places can
+    /// Move each large file in so many ranges at once, where both places can
+    ///
+    /// Downloads come in ranges from any server that has REST. Uploads go in ranges to servers alone that are known to
+    /// put them together again, which few do (vsftpd with lock_upload_files off); others get the file in one piece.
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     segments: u16,
 
     /// How each result is checked
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Auto)]
     verify: Verify,
+
+    /// Upload under another name and rename when it is whole, or fail
+    ///
+    /// So it is done without this flag too, unless the server does it by itself, as ours does, or refuses to rename. A
+    /// cut upload then leaves what stood there, and a part `.NAME.NUMBER.part` beside it, which -c goes on with.
+    #[arg(long, conflicts_with = "no_atomic")]
+    atomic: bool,
+
+    /// Upload into the file itself: it keeps its owner and permissions, and is cut off where the upload is
+    #[arg(long)]
+    no_atomic: bool,
 
     /// Try what failed and may pass so many times again
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -125,6 +230,11 @@ impl Copying {
                 Verify::Size => transfer::Verify::Size,
                 Verify::Off => transfer::Verify::Off,
             },
+            aside: match (self.atomic, self.no_atomic) {
+                (true, _) => Aside::Always,
+                (false, true) => Aside::Never,
+                (false, false) => Aside::Auto,
+            },
             retries: Retries {
                 times: self.retry,
                 ..Retries::default()
@@ -135,6 +245,9 @@ impl Copying {
     }
 }
 
+/// How long a command that was interrupted may take to end by itself.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Runs a command until it is done or interrupted. A first SIGINT or SIGTERM asks it to stop; it has a moment to
 /// leave things in order.
 pub(super) fn run<W>(
@@ -142,26 +255,36 @@ pub(super) fn run<W>(
     work: impl FnOnce(Opener, CancellationToken) -> W,
 ) -> Result<ExitCode, Failure>
 where
-    W: Future<Output = Result<ExitCode, Failure>>,
+    W: Future<Output = Result<u8, Failure>>,
 {
-    /// How long a command that was interrupted may take to end by itself.
-    const MOMENT: Duration = Duration::from_secs(2);
-    let other = |error: std::io::Error| Problem::new(error.to_string()).fails(Kind::Other);
-    let opener = Opener::new(reaching)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(other)?;
+    run_patiently(reaching, MOMENT, work)
+}
+
+/// As [`run`], with more than a moment; a second signal ends that.
+fn run_patiently<W>(
+    reaching: &Reaching,
+    patience: Duration,
+    work: impl FnOnce(Opener, CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
+where
+    W: Future<Output = Result<u8, Failure>>,
+{
+    reaching.start_log()?;
+    let stop = CancellationToken::new();
+    let opener = Opener::new(reaching)?.until(&stop);
+    let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let stop = CancellationToken::new();
         let work = work(opener.clone(), stop.clone());
         tokio::pin!(work);
         let done = tokio::select! {
             done = &mut work => done,
             () = interrupted() => {
                 stop.cancel();
-                let _ = tokio::time::timeout(MOMENT, &mut work).await;
-                Ok(ExitCode::from(130))
+                tokio::select! {
+                    _ = tokio::time::timeout(patience, &mut work) => {}
+                    () = interrupted() => {}
+                }
+                Ok(130)
             }
         };
         let _ = tokio::time::timeout(MOMENT, opener.close()).await;
@@ -169,7 +292,12 @@ where
     });
     // A disk that does not answer does not keep us.
     runtime.shutdown_timeout(MOMENT);
-    result
+    result.map(ExitCode::from)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Problem::new(error.to_string()).fails(Kind::Other))
 }
 
 async fn interrupted() {
@@ -193,13 +321,17 @@ fn failed(name: &str, error: &store::Error) -> Failure {
         transfer::sentence(error)
     );
     let problem = Problem::new(text);
-    let is_trust =
-        pasarela_client::Failure::of(error).is_some_and(|failure| failure.kind == FailureKind::Tls);
-    match is_trust {
-        true => problem.hint(
-            "once the key is known to be right, name it with --pin; --accept-new remembers a new server",
-        ),
-        false => problem,
+    let failure = pasarela_client::Failure::of(error);
+    match failure.and_then(|failure| failure.distrust.as_deref()) {
+        Some(TrustError::Stranger { host, port, key, .. }) => problem.hint(format!(
+            "once the key is known to be right: pasarela trust add {} {key}",
+            trust::written_out(host, *port)
+        )),
+        Some(TrustError::Changed { host, port, .. }) => problem.hint(format!(
+            "once the change is known to be right: pasarela trust remove {}",
+            trust::written_out(host, *port)
+        )),
+        _ => problem,
     }
     .fails(Kind::Code(code(error)))
 }
@@ -209,8 +341,26 @@ fn transfer_failed(name: &str, error: &transfer::Error) -> Failure {
         .fails(Kind::Code(transfer_code(error)))
 }
 
-pub(super) fn usage(message: impl Into<String>) -> Failure {
+fn usage(message: impl Into<String>) -> Failure {
     Problem::new(message).fails(Kind::Configuration)
+}
+
+/// The exit code of the same work on several things.
+fn whole_code(codes: &[u8]) -> u8 {
+    let mut failed = codes.iter().filter(|code| **code != 0);
+    match failed.next() {
+        None => 0,
+        Some(code) if failed.count() + 1 == codes.len() => *code,
+        Some(_) => 11,
+    }
+}
+
+/// The exit code of what a command came to.
+fn exit_code(done: &Result<u8, Failure>) -> u8 {
+    match done.as_ref().map_err(|failure| failure.kind) {
+        Ok(code) => *code,
+        Err(kind) => kind.exit_code(),
+    }
 }
 
 /// The exit code of a place's failure.

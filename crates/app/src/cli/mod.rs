@@ -8,6 +8,7 @@ pub(crate) mod passwd;
 pub(crate) mod reach;
 pub(crate) mod relay;
 pub(crate) mod serve;
+pub(crate) mod sftp_server;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -38,7 +39,7 @@ Exit codes:
 #[command(
     name = "pasarela",
     version,
-    about = "File transfer that gets through: FTP and FTPS over one port",
+    about = "File transfer that gets through: FTP, FTPS and SFTP, one port each",
     after_long_help = EXIT_CODES,
     styles = STYLES,
     arg_required_else_help = true,
@@ -52,7 +53,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a folder over FTP and FTPS
+    /// Serve a folder over FTP, FTPS and SFTP
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(ServeFlags),
     /// Show how this machine can be reached from outside
@@ -67,39 +68,26 @@ pub(crate) enum Command {
     /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
     #[command(after_long_help = relay::EXAMPLES)]
     Relay(relay::Flags),
-    /// List a folder
-    #[command(after_long_help = files::EXIT_CODES)]
-    Ls(files::look::List),
-    /// Fetch files and folders
-    #[command(after_long_help = files::copy::GET_EXAMPLES)]
-    Get(files::copy::Copy),
-    /// Send files and folders
-    #[command(after_long_help = files::copy::PUT_EXAMPLES)]
-    Put(files::copy::Copy),
-    /// Make a folder like another one
-    #[command(after_long_help = files::sync::EXAMPLES, alias = "mirror")]
-    Sync(files::sync::Flags),
-    /// Write files to standard output
-    #[command(after_long_help = files::EXIT_CODES)]
-    Cat(files::copy::Cat),
-    /// Remove files and folders
-    #[command(after_long_help = files::EXIT_CODES)]
-    Rm(files::change::Remove),
-    /// Make folders
-    #[command(after_long_help = files::EXIT_CODES)]
-    Mkdir(files::change::MakeDir),
-    /// Rename a file or a folder
-    #[command(after_long_help = files::EXIT_CODES)]
-    Mv(files::change::Move),
-    /// Tell what stands under a name
-    #[command(after_long_help = files::EXIT_CODES)]
-    Stat(files::look::Stat),
-    /// Print digests of files
-    #[command(after_long_help = files::EXIT_CODES)]
-    Hash(files::look::Hash),
+    /// Serve one SFTP session on standard input and output (a subsystem of an SSH server)
+    #[command(after_long_help = sftp_server::EXAMPLES)]
+    SftpServer(sftp_server::Flags),
+    #[command(flatten)]
+    Files(files::Command),
     /// Find out why transfers fail: with a server, on this machine's network, or of a server's own configuration
     #[command(after_long_help = doctor::EXAMPLES)]
     Doctor(doctor::Flags),
+    /// Save a server and a folder there under a name, with its password
+    #[command(after_long_help = files::login::EXAMPLES)]
+    Login(files::login::Flags),
+    /// Show and change which servers are known
+    #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
+    Trust(files::trust::Command),
+    /// Give commands to a server one after the other
+    #[command(after_long_help = files::shell::EXAMPLES)]
+    Shell(files::shell::Flags),
+    /// Measure a server: each step of a connection, listings, small files, throughput
+    #[command(after_long_help = files::bench::EXAMPLES)]
+    Bench(files::bench::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -128,6 +116,9 @@ Examples:
 
   Behind a router that forwards port 2121, and no other, to this machine:
       pasarela serve ~/share --data-ports control --public-address ftp.example.org
+
+  SFTP too, beside an SSH server that has port 22:
+      pasarela serve ~/share --sftp-listen 2022
 
   Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the password):
       PASARELA_RELAY_PASSWORD=… pasarela serve ~/share --listen 21 --relay 203.0.113.7
@@ -199,6 +190,9 @@ pub(crate) struct ServeFlags {
 
     #[arg(long, value_name = "ADDR", help = keys::help("ftp.implicit_listen"))]
     implicit_listen: Vec<String>,
+
+    #[arg(long, value_name = "ADDR", help = keys::help("sftp.listen"))]
+    sftp_listen: Vec<String>,
 
     /// An account for this run, with DIR as its root
     ///
@@ -368,6 +362,7 @@ impl ServeFlags {
         for (key, addresses) in [
             ("ftp.listen", &self.listen),
             ("ftp.implicit_listen", &self.implicit_listen),
+            ("sftp.listen", &self.sftp_listen),
             ("reach.stun", &self.stun),
             ("reach.relay.server", &self.relay),
             ("reach.turn", &self.turn),

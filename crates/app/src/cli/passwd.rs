@@ -56,15 +56,6 @@ fn ask() -> io::Result<String> {
     }
 }
 
-/// Asks once, without echo; fails where standard input is no terminal.
-pub(crate) fn ask_once(question: &str) -> io::Result<String> {
-    if !io::stdin().is_terminal() {
-        return Err(io::Error::other("standard input is no terminal to ask at"));
-    }
-    let _silence = Silence::new()?;
-    prompt(question)
-}
-
 fn prompt(question: &str) -> io::Result<String> {
     write!(io::stderr(), "{question}")?;
     let line = read_line();
@@ -72,18 +63,18 @@ fn prompt(question: &str) -> io::Result<String> {
     line
 }
 
-/// One line without its end.
-fn read_line() -> io::Result<String> {
+/// One line of standard input without its end.
+pub(crate) fn read_line() -> io::Result<String> {
     let mut line = String::new();
     io::stdin().lock().take(LONGEST).read_line(&mut line)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The terminal's echo is off while this lives.
-struct Silence(Termios);
+pub(crate) struct Silence(Termios);
 
 impl Silence {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let before = tcgetattr(io::stdin())?;
         let mut silent = before.clone();
         silent.local_modes.remove(LocalModes::ECHO);

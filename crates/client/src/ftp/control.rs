@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
+use super::dial::Route;
 use super::wire::Wire;
+use crate::proxy::Host;
 use crate::{Failure, FailureKind};
 
 /// One control connection.
@@ -24,6 +26,8 @@ pub(super) struct Control {
     received: BytesMut,
     /// Why nothing more comes.
     failed: Option<Failure>,
+    pub(super) route: Route,
+    /// The server, or the proxy on the way to it.
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
     /// What was said, where somebody wants to know.
@@ -44,7 +48,7 @@ pub(super) enum Event {
 }
 
 impl Control {
-    pub(super) fn new(wire: Wire, patience: Patience) -> Result<Self, Failure> {
+    pub(super) fn new(wire: Wire, route: Route, patience: Patience) -> Result<Self, Failure> {
         let gone = |error: io::Error| Failure::new(FailureKind::Lost, error.to_string());
         let mut peer = wire.peer().map_err(gone)?;
         // A socket of IPv6 for an address of IPv4 (`::ffff:…`) would ask for EPSV with the wrong family.
@@ -52,6 +56,7 @@ impl Control {
         let mut local = wire.tcp().local_addr().map_err(gone)?;
         local.set_ip(local.ip().to_canonical());
         Ok(Self {
+            route,
             peer,
             local,
             wire: Some(wire),
@@ -115,6 +120,15 @@ impl Control {
         self.wire.as_ref().is_some_and(|wire| peek(wire.tcp()).is_some())
     }
 
+    /// Whether the server may be one of IPv4, which PASV is for (RFC 959).
+    pub(super) fn may_be_ipv4(&self) -> bool {
+        match &self.route {
+            Route::Direct => self.peer.is_ipv4(),
+            Route::Through(_, Host::Address(address)) => address.is_ipv4(),
+            Route::Through(_, Host::Name(_)) => true,
+        }
+    }
+
     pub(super) fn begin(&mut self, errand: Errand) -> Result<(), Failure> {
         Ok(self.pi.begin(Instant::now(), errand)?)
     }
@@ -138,6 +152,14 @@ impl Control {
         }
         match self.run(Errand::Command(line)).await? {
             Outcome::Done(reply) | Outcome::Refused(reply) => Ok(reply),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The replies to two commands, which go out at once.
+    pub(super) async fn both(&mut self, first: Vec<u8>, second: Vec<u8>) -> Result<(Reply, Reply), Failure> {
+        match self.run(Errand::Pair(first, second)).await? {
+            Outcome::Both(first, second) => Ok((first, second)),
             other => Err(unexpected(&other)),
         }
     }

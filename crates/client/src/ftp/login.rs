@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome};
+use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome, Reply};
 use pasarela_tls::{ClientTls, ConnectError, Known, Shown, Trust, TrustError};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -11,14 +11,19 @@ use tokio::time::{sleep, timeout};
 use super::control::{Control, Event, unexpected};
 use super::dial::dial;
 use super::site::{Security, Site};
+use super::software::Software;
+use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
-use crate::{Failure, FailureKind};
+use crate::{Algorithm, Failure, FailureKind};
 
 /// A control connection that is logged in.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) features: Arc<Features>,
+    pub(super) software: Software,
+    /// What HASH computes here, where that was chosen.
+    pub(super) hash: Option<Algorithm>,
     /// Protects data connections; `None`: nothing is protected.
     pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) used: Instant,
@@ -64,22 +69,28 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
     let options = &site.options;
-    let tcp = dial(&site.host, site.port, options.family, options.connect_timeout).await?;
+    let lap = |phase, since| Stopwatch::lap(options.stopwatch.as_ref(), phase, since);
+    let since = Instant::now();
+    let (tcp, route) = dial(&site.host, site.port, options).await?;
+    let mut since = lap(Phase::Connect, since);
 
     let mut secured = None;
     let wire = if site.security == Security::Implicit {
         let tls = tls.clone().map_err(distrust)?;
         let (wire, shown) = shake_hands(site, &tls, tcp).await?;
         secured = Some((tls, shown));
+        since = lap(Phase::Tls, since);
         wire
     } else {
         Wire::Plain(tcp)
     };
-    let mut control = Control::new(wire, site.patience())?;
-    expect(control.run(Errand::Greeting).await?, "greet us")?;
+    let mut control = Control::new(wire, route, site.patience())?;
+    let greeting = expect(control.run(Errand::Greeting).await?, "greet us")?;
+    since = lap(Phase::Greeting, since);
 
     if site.security != Security::Implicit {
         secured = protect(site, &mut control, tls, memory).await?;
+        since = lap(Phase::Tls, since);
     } else {
         expect(
             control.run(Errand::ProtectData).await?,
@@ -87,6 +98,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
         )?;
     }
     log_in(site, &mut control).await?;
+    since = lap(Phase::Login, since);
     tracing::info!(host = site.host, protected = secured.is_some(), "logged in");
     if let Some((_, shown)) = &secured {
         remember(site, shown, memory).await;
@@ -95,8 +107,16 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
         Outcome::Surveyed(features) => Arc::new(*features),
         other => return Err(unexpected(&other)),
     };
+    lap(Phase::Survey, since);
+    if let Some((tls, _)) = &secured
+        && features.parameters("ALPN") == Some("ftp-data")
+    {
+        tls.name_data_connections();
+    }
     Ok(Connection {
         control,
+        software: Software::of(&greeting.lines.concat(), &features),
+        hash: None,
         features,
         tls: secured.map(|(tls, _)| tls),
         used: Instant::now(),
@@ -115,10 +135,12 @@ pub(super) async fn log_in(site: &Site, control: &mut Control) -> Result<(), Fai
         )
         .hint("allow plain passwords for this server only if everybody on the way may read it"));
     }
-    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
-        kind: FailureKind::Login,
-        ..failure
-    })
+    expect(control.run(Errand::Login(site.credentials())).await?, "log in")
+        .map_err(|failure| Failure {
+            kind: FailureKind::Login,
+            ..failure
+        })
+        .map(drop)
 }
 
 pub(super) type Secured = Option<(Arc<ClientTls>, Shown)>;
@@ -197,6 +219,7 @@ pub(super) fn tls_failure(error: ConnectError) -> Failure {
         ConnectError::AnotherServer => Failure::new(FailureKind::Tls, error.to_string()),
         ConnectError::Handshake(error) => {
             Failure::new(FailureKind::Tls, format!("the TLS handshake failed: {error}"))
+                .hint("the server may not speak TLS here, or no version that we do; or something on the way cuts it off")
         }
         other => Failure::new(FailureKind::Tls, other.to_string()),
     }
@@ -216,7 +239,10 @@ fn distrust(error: TrustError) -> Failure {
         }
         _ => return Failure::new(FailureKind::Tls, error.to_string()),
     };
-    Failure::new(FailureKind::Tls, error.to_string()).hint(hint)
+    Failure {
+        distrust: Some(Box::new(error.clone())),
+        ..Failure::new(FailureKind::Tls, error.to_string()).hint(hint)
+    }
 }
 
 pub(super) async fn known(site: &Site) -> Result<Option<Known>, Failure> {
@@ -254,9 +280,9 @@ pub(super) async fn remember(site: &Site, shown: &Shown, before: Option<Known>) 
     }
 }
 
-pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<(), Failure> {
+pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<Reply, Failure> {
     match outcome {
-        Outcome::Done(_) => Ok(()),
+        Outcome::Done(reply) => Ok(reply),
         Outcome::Refused(reply) => Err(Failure::refused(doing, reply)),
         other => Err(unexpected(&other)),
     }

@@ -9,9 +9,13 @@ mod pool;
 pub mod probe;
 mod reading;
 mod remote;
+mod renaming;
 mod site;
+mod software;
+mod stopwatch;
 mod wire;
 mod writing;
 
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
+pub use stopwatch::{Phase, Stopwatch};

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 
 use super::control::{Control, unexpected};
 use super::data::{Prospect, begin, words_of_server};
+use super::dial::Route;
 use super::login::{expect, known, log_in, protect, remember, shake_hands};
 use super::site::{Security, Site};
 use super::wire::Wire;
@@ -58,7 +59,7 @@ impl Probe {
         } else {
             (Wire::Plain(tcp), None)
         };
-        let mut control = Control::new(wire, site.patience())?;
+        let mut control = Control::new(wire, Route::Direct, site.patience())?;
         control.record();
         Ok(Self {
             site: site.clone(),
@@ -119,7 +120,7 @@ impl Probe {
     /// # Errors
     /// When there is none, or when it is a refusal.
     pub async fn greet(&mut self) -> Result<(), Failure> {
-        expect(self.control.run(Errand::Greeting).await?, "greet us")
+        expect(self.control.run(Errand::Greeting).await?, "greet us").map(drop)
     }
 
     /// AUTH TLS, where the site begins in clear, and PROT P; whether the control connection is protected now.
@@ -129,7 +130,7 @@ impl Probe {
     pub async fn protect(&mut self) -> Result<bool, Failure> {
         if self.shown.is_some() {
             let outcome = self.control.run(Errand::ProtectData).await?;
-            return expect(outcome, "protect data connections").map(|()| true);
+            return expect(outcome, "protect data connections").map(|_| true);
         }
         let tls = Ok(Arc::clone(&self.tls));
         let secured = protect(&self.site, &mut self.control, tls, self.memory).await?;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use pasarela_ftp_proto::user_pi::{Credentials, Patience};
 use pasarela_tls::{KnownServers, Trust};
 
-use crate::{Scheme, Secret, Url};
+use super::stopwatch::Stopwatch;
+use crate::{Proxy, Scheme, Secret, Url};
 
 /// A server and a login there.
 #[derive(Debug, Clone)]
@@ -82,6 +83,8 @@ pub struct Options {
     pub lenient_close: bool,
     /// Which of the server's addresses are connected to.
     pub family: Family,
+    /// Through which all connections go; the server cannot connect to us then.
+    pub proxy: Option<Arc<Proxy>>,
     /// Control connections at once, at most; a server that takes fewer is heard.
     pub parallel: usize,
     /// Attempts to connect.
@@ -96,6 +99,8 @@ pub struct Options {
     pub end_timeout: Duration,
     /// A passive data connection that has not come about after this long is asked for in the other way too.
     pub passive_patience: Duration,
+    /// Takes the times of connections and transfers.
+    pub stopwatch: Option<Stopwatch>,
 }
 
 impl Default for Options {
@@ -105,6 +110,7 @@ impl Default for Options {
             active: false,
             lenient_close: false,
             family: Family::Any,
+            proxy: None,
             parallel: 4,
             attempts: 3,
             connect_timeout: Duration::from_secs(20),
@@ -112,6 +118,7 @@ impl Default for Options {
             stall_timeout: Duration::from_secs(60),
             end_timeout: Duration::from_secs(60),
             passive_patience: Duration::from_secs(2),
+            stopwatch: None,
         }
     }
 }

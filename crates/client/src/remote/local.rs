@@ -110,12 +110,16 @@ fn all() -> Abilities {
     Abilities {
         is_local: true,
         exact_size: true,
+        // Asking once more costs nothing here.
+        exact_listings: false,
         exact_times: true,
         time_precision: Duration::from_micros(1),
         set_times: true,
         ranges_down: true,
         ranges_up: true,
         writes_anywhere: true,
+        ranges_at_once: false,
+        confirms_size: false,
         digests: Algorithm::ALL.to_vec(),
         atomic_rename: true,
         folds_names: false,

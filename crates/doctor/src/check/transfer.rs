@@ -104,12 +104,7 @@ async fn connect(visit: &Visit<'_>, probe: &mut Probe, form: Form) -> Result<Tcp
         }
         Err(reply) => format!("no endpoint: {reply}"),
     };
-    Err(Failure {
-        kind: pasarela_client::FailureKind::Data,
-        sentence,
-        hint: None,
-        reply: None,
-    })
+    Err(Failure::new(pasarela_client::FailureKind::Data, sentence))
 }
 
 async fn send(

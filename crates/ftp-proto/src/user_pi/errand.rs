@@ -19,12 +19,14 @@ pub enum Errand {
     ProtectData,
     /// USER, and what the server asks for then: PASS, ACCT (RFC 959 §5.4).
     Login(Credentials),
-    /// FEAT, and what it leads to: CLNT, OPTS UTF8, OPTS MLST, SYST; then TYPE I and PWD.
+    /// FEAT, and what it leads to: CSID or CLNT, OPTS UTF8, OPTS MLST, SYST; then TYPE I and PWD.
     Survey,
     /// PASV or EPSV.
     Passive(Form),
     /// One command with one final reply.
     Command(Vec<u8>),
+    /// Two commands in one breath, for servers that read on while they answer.
+    Pair(Vec<u8>, Vec<u8>),
     /// A transfer command, behind REST where `restart` says so.
     Transfer {
         /// The marker for REST, in bytes.
@@ -74,6 +76,8 @@ pub enum Outcome {
     Unprotected(Reply),
     /// What the server can do, and where one is.
     Surveyed(Box<Features>),
+    /// The replies to a pair of commands.
+    Both(Reply, Reply),
     /// Where the server waits.
     Passive(Endpoint),
     /// The server said no. Of a transfer that has begun: how it ended.
@@ -134,6 +138,8 @@ pub(super) enum Progress {
     Directory(Box<Features>),
     Passive(Form),
     Command,
+    PairFirst,
+    PairSecond(Reply),
     Restart(Vec<u8>),
     Transfer { began: bool },
     Abort { heard_transfer: bool },
@@ -160,6 +166,10 @@ impl Progress {
                 (Self::Passive(form), Some(Line::open(verb)))
             }
             Errand::Command(line) => (Self::Command, Some(Line::open(line))),
+            Errand::Pair(first, second) => {
+                let both = [&first[..], b"\r\n", &second[..]].concat();
+                (Self::PairFirst, Some(Line::open(both)))
+            }
             Errand::Transfer {
                 restart: Some(marker),
                 command,
@@ -217,7 +227,10 @@ impl Progress {
             Self::Password(_) | Self::Account if class == 2 => done(reply),
             Self::Password(_) | Self::Account => refused(reply),
             Self::Features => Self::name(Features::read(&reply, quirks)),
-            Self::Name(features) => Self::utf8(features),
+            Self::Name(mut features) => {
+                features.software = software(reply.text()).filter(|_| class == 2);
+                Self::utf8(features)
+            }
             Self::Utf8(mut features) => {
                 features.utf8 |= class == 2;
                 Self::facts(features)
@@ -238,6 +251,8 @@ impl Progress {
             },
             Self::Command | Self::Quit if class <= 3 => done(reply),
             Self::Command | Self::Quit => refused(reply),
+            Self::PairFirst => (Self::PairSecond(reply), Step::Wait),
+            Self::PairSecond(first) => (Self::Command, Step::Done(Outcome::Both(first, reply))),
             Self::Restart(command) if class <= 3 => {
                 if class == 2 {
                     quirks.push(Quirk::RestartDone);
@@ -271,6 +286,13 @@ impl Progress {
 
     fn name(features: Features) -> (Self, Step) {
         let features = Box::new(features);
+        // The same as CLNT, and the server says who it is too (draft-peterson-streamlined-ftp-command-extensions §4).
+        if features.has("CSID") {
+            return (
+                Self::Name(features),
+                Step::Send(Line::open("CSID Name=Pasarela;")),
+            );
+        }
         if features.has("CLNT") {
             // Some servers give UTF-8 to those only that have said who they are.
             return (Self::Name(features), Step::Send(Line::open("CLNT Pasarela")));
@@ -311,6 +333,7 @@ impl Errand {
         match self {
             Self::Login(who) => vec![&who.user, &who.password, &who.account],
             Self::Command(line) | Self::Transfer { command: line, .. } => vec![line],
+            Self::Pair(first, second) => vec![first, second],
             _ => Vec::new(),
         }
     }
@@ -337,6 +360,15 @@ fn passive(form: Form, reply: &Reply, quirks: &mut Vec<Quirk>) -> Option<Endpoin
     };
     quirks.extend(quirk);
     Some(endpoint)
+}
+
+/// The server's name in the reply to CSID: `200 Name=NAME; Version=…;`.
+fn software(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let name = text
+        .split(';')
+        .find_map(|fact| fact.trim().strip_prefix("Name="))?;
+    Some(name.trim().to_owned())
 }
 
 /// The pathname of a 257, doubled quotes undone (RFC 959 appendix II).

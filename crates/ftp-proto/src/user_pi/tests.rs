@@ -294,6 +294,20 @@ fn texts_that_are_more_than_one_line_are_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn two_commands_may_go_out_at_once_and_have_a_reply_each() {
+    let mut talk = Talk::new();
+    let pair = Errand::Pair(b"RNFR a".to_vec(), b"RNTO b".to_vec());
+    assert_eq!(talk.begin(pair), sends("RNFR a\r\nRNTO b"));
+    assert_eq!(talk.says("550 what\r\n50"), []);
+    assert!(!talk.pi.is_idle());
+    let both = Outcome::Both(reply(550, "what"), reply(503, "RNFR first"));
+    assert_eq!(talk.says("3 RNFR first\r\n"), [Output::Done(both)]);
+    assert!(talk.pi.is_idle());
+    let bad = Errand::Pair(b"SIZE a".to_vec(), b"MDTM a\r\nDELE a".to_vec());
+    assert_eq!(talk.pi.begin(talk.now, bad), Err(BadText));
+}
+
+#[test]
 fn a_survey_asks_for_what_the_server_has() {
     let mut talk = Talk::new();
     assert_eq!(talk.begin(Errand::Survey), sends("FEAT"));
@@ -313,6 +327,35 @@ fn a_survey_asks_for_what_the_server_has() {
     assert!(features.utf8 && features.has("MLST"));
     assert_eq!(features.parameters("REST"), Some("STREAM"));
     assert_eq!(features.home.as_deref(), Some(&b"/a \"b\""[..]));
+}
+
+#[test]
+fn a_server_that_may_say_who_it_is_is_asked() {
+    for (reply, name) in [
+        (
+            "200 Version=1.2; Name=Some Server; DirSep=/;\r\n",
+            Some("Some Server"),
+        ),
+        ("200 Noted.\r\n", None),
+        ("500 Name=X\r\n", None),
+    ] {
+        let mut talk = Talk::new();
+        talk.begin(Errand::Survey);
+        let feat = "211-Features\r\n CLNT\r\n CSID\r\n MLST type;\r\n211 End\r\n";
+        assert_eq!(talk.says(feat), sends("CSID Name=Pasarela;"));
+        let facts = talk.says(reply);
+        assert_eq!(
+            facts,
+            sends("OPTS MLST type;size;modify;perm;unique;UNIX.mode;UNIX.uid;UNIX.gid;")
+        );
+        assert_eq!(talk.says("200 ok\r\n"), sends("TYPE I"));
+        assert_eq!(talk.says("200 ok\r\n"), sends("PWD"));
+        let out = talk.says("257 \"/\" is current\r\n");
+        let [Output::Done(Outcome::Surveyed(features))] = &out[..] else {
+            panic!("{out:?}");
+        };
+        assert_eq!(features.software.as_deref(), name, "{reply}");
+    }
 }
 
 #[test]

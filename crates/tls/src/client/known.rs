@@ -59,6 +59,22 @@ impl KnownServers {
             .map(|(_, _, known)| known))
     }
 
+    /// Everybody who is known: host, port, and what is known of them. Reads the file.
+    ///
+    /// # Errors
+    /// As [`Self::look_up`].
+    pub fn all(&self) -> io::Result<Vec<(String, u16, Known)>> {
+        let text = self.read()?;
+        let mut all: Vec<(String, u16, Known)> = Vec::new();
+        for (host, port, known) in text.lines().filter_map(parse) {
+            let host = host.to_ascii_lowercase();
+            all.retain(|(other, at, _)| (other, *at) != (&host, port));
+            all.push((host, port, known));
+        }
+        all.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
+        Ok(all)
+    }
+
     /// Keeps that this server has TLS, and which key was believed; what was known of it is replaced.
     ///
     /// # Errors
@@ -168,6 +184,15 @@ mod tests {
         servers.remember("a.example", 21, believed).unwrap();
         servers.remember("b.example", 990, Known { key: None }).unwrap();
         assert_eq!(servers.look_up("A.example", 21).unwrap(), Some(believed));
+        let all = servers.all().unwrap();
+        let expected = [
+            ("a.example", 21, believed),
+            ("b.example", 990, Known { key: None }),
+        ];
+        assert_eq!(
+            all,
+            expected.map(|(host, port, known)| (host.to_owned(), port, known))
+        );
         assert_eq!(servers.look_up("a.example", 22).unwrap(), None);
         assert_eq!(
             servers.look_up("b.example", 990).unwrap(),

@@ -4,6 +4,7 @@
 //! connection. TLS 1.3 tickets arrive with what is read after the handshake, on both kinds of connection, so both
 //! put theirs into the same [`Sessions`].
 
+mod facts;
 mod known;
 mod sessions;
 mod trust;
@@ -11,6 +12,7 @@ mod validity;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::Resumption;
@@ -21,18 +23,22 @@ use rustls::{ClientConfig, ClientConnection, SupportedProtocolVersion};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
+pub use facts::Facts;
 pub use known::{Known, KnownServers};
 pub use trust::{BadPin, Lack, Pin, Stranger, Trust, TrustError, public_key_of};
 pub use validity::Validity;
 
 use crate::stream::Tickets;
-use crate::{Fingerprint, Stream};
+use crate::{ALPN_DATA, Fingerprint, Stream};
 use sessions::Sessions;
 use trust::Judge;
 
 /// The TLS of one control connection and of its data connections.
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    /// The same, for data connections that say what they are.
+    data_config: Arc<ClientConfig>,
+    names_data: AtomicBool,
     name: ServerName<'static>,
     judge: Arc<Judge>,
     sessions: Arc<Sessions>,
@@ -101,8 +107,12 @@ impl ClientTls {
             .with_no_client_auth();
         let sessions = Arc::new(Sessions::default());
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
+        let mut data_config = config.clone();
+        data_config.alpn_protocols.push(ALPN_DATA.to_vec());
         Ok(Self {
             config: Arc::new(config),
+            data_config: Arc::new(data_config),
+            names_data: AtomicBool::new(false),
             name,
             judge,
             sessions,
@@ -118,10 +128,16 @@ impl ClientTls {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect_control(&self, tcp: TcpStream) -> Result<(Stream, Shown), ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+        let stream = self.shake_hands(tcp, &self.config).await?;
         let shown = self.shown(&stream)?;
         *self.control_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.key);
         Ok((stream, shown))
+    }
+
+    /// Data connections say from now on that they are ones: they offer [`ALPN_DATA`] and nothing else, which servers that
+    /// have not heard of it may refuse.
+    pub fn name_data_connections(&self) {
+        self.names_data.store(true, Ordering::Relaxed);
     }
 
     /// The handshake of a data connection; resumes a session of the control connection where there is one.
@@ -129,7 +145,12 @@ impl ClientTls {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect_data(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+        let config = if self.names_data.load(Ordering::Relaxed) {
+            &self.data_config
+        } else {
+            &self.config
+        };
+        let stream = self.shake_hands(tcp, config).await?;
         let expected = *self.control_key.lock().unwrap_or_else(PoisonError::into_inner);
         if expected.is_some_and(|key| self.shown(&stream).is_ok_and(|shown| shown.key != key)) {
             return Err(ConnectError::AnotherServer);
@@ -162,8 +183,8 @@ impl ClientTls {
         self.sessions.are_spent()
     }
 
-    async fn shake_hands(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let tls = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    async fn shake_hands(&self, tcp: TcpStream, config: &Arc<ClientConfig>) -> Result<Stream, ConnectError> {
+        let tls = ClientConnection::new(Arc::clone(config), self.name.clone())
             .map_err(|error| ConnectError::Handshake(io::Error::other(error)))?;
         Stream::shake_hands(tcp, tls, Tickets::AtOnce)
             .await

@@ -16,6 +16,7 @@ use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
 
+use super::facts::Facts;
 use super::known::{Known, KnownServers};
 use super::validity::Validity;
 use crate::Fingerprint;
@@ -87,8 +88,10 @@ pub enum TrustError {
         key: Pin,
         /// Its certificate.
         fingerprint: Fingerprint,
+        /// What its certificate says of itself, where that can be read.
+        facts: Option<Box<Facts>>,
         /// What the authorities lack.
-        why: String,
+        why: Box<str>,
     },
     /// It showed another key than the last time.
     #[error("{host}:{port} shows another key than before")]
@@ -270,7 +273,7 @@ impl Judge {
             Rule::FirstUse {
                 known: Some(Known { key: Some(known), .. }),
                 ..
-            } if *known == key => Ok(false),
+            } if *known == key || *known == certificate => Ok(false),
             Rule::FirstUse {
                 authorities,
                 known,
@@ -298,7 +301,8 @@ impl Judge {
                         port,
                         key,
                         fingerprint: Fingerprint(certificate.0),
-                        why,
+                        facts: Facts::of(leaf).map(Box::new),
+                        why: why.into(),
                     }),
                 }
             }

@@ -3,19 +3,18 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use pasarela_client::Url;
 use pasarela_doctor::{Examination, Report, lines};
 
 use super::Flags;
-use crate::cli::files::{run, usage};
+use crate::cli::files::run;
 use crate::cli::print;
 use crate::failure::Failure;
 
 /// Examines a server; findings are shown as they are made, for it may take minutes.
 pub(super) fn examine(flags: &Flags, url: &str) -> Result<ExitCode, Failure> {
-    let url: Url = url.parse().map_err(|error| usage(format!("{error}")))?;
     run(&flags.reaching, async |opener, _| {
-        let mut examination = Examination::of(opener.site(&url)?, url.path.clone());
+        let (url, site) = opener.server(url).await?;
+        let mut examination = Examination::of(site, url.path.clone());
         examination.idle = flags.idle.map(Duration::from_secs);
         examination.upload = flags.upload;
         let mut report = Report::new(url.to_string());
@@ -32,6 +31,6 @@ pub(super) fn examine(flags: &Flags, url: &str) -> Result<ExitCode, Failure> {
             true => report.json_lines(),
             false => report.verdict(),
         })?;
-        Ok(ExitCode::from(report.exit_code()))
+        Ok(report.exit_code())
     })
 }

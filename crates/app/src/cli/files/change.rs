@@ -1,14 +1,12 @@
 //! `pasarela rm`, `mkdir` and `mv`: changes that move no content.
 
-use std::process::ExitCode;
-
 use clap::Args;
 use pasarela_client::Place;
 use pasarela_client::mirror::make_dirs;
 use pasarela_store as store;
 use store::{ErrorKind, Kind, VirtualPath};
 
-use super::{Reaching, failed, run};
+use super::{Opener, Reaching, failed};
 use crate::failure::Failure;
 
 /// Folders within folders that `rm -r` goes into.
@@ -30,7 +28,7 @@ pub(crate) struct Remove {
     force: bool,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
 }
 
 /// The flags of `mkdir`.
@@ -45,7 +43,7 @@ pub(crate) struct MakeDir {
     parents: bool,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
 }
 
 /// The flags of `mv`.
@@ -62,25 +60,23 @@ pub(crate) struct Move {
     force: bool,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
 }
 
 /// Removes files and folders.
-pub(crate) fn remove(flags: &Remove) -> Result<ExitCode, Failure> {
-    run(&flags.reaching, async |opener, _| {
-        for target in &flags.targets {
-            let place = opener.open_entry(target).await?;
-            let removed = match place.path.is_root() {
-                true => Err(ErrorKind::PermissionDenied.into()),
-                false => remove_one(&place, flags.recursive).await,
-            };
-            match removed {
-                Err(error) if flags.force && error.kind == ErrorKind::NotFound => {}
-                other => other.map_err(|error| failed(target, &error))?,
-            }
+pub(super) async fn remove(flags: &Remove, opener: &Opener) -> Result<u8, Failure> {
+    for target in &flags.targets {
+        let place = opener.open_entry(target).await?;
+        let removed = match place.path.is_root() {
+            true => Err(ErrorKind::PermissionDenied.into()),
+            false => remove_one(&place, flags.recursive).await,
+        };
+        match removed {
+            Err(error) if flags.force && error.kind == ErrorKind::NotFound => {}
+            other => other.map_err(|error| failed(target, &error))?,
         }
-        Ok(ExitCode::SUCCESS)
-    })
+    }
+    Ok(0)
 }
 
 async fn remove_one(place: &Place, recursive: bool) -> store::Result<()> {
@@ -131,36 +127,32 @@ fn one_within(dir: &VirtualPath, name: &[u8]) -> store::Result<VirtualPath> {
 }
 
 /// Makes folders.
-pub(crate) fn make_dir(flags: &MakeDir) -> Result<ExitCode, Failure> {
-    run(&flags.reaching, async |opener, _| {
-        for target in &flags.targets {
-            let place = opener.open(target).await?;
-            let made = match flags.parents {
-                true => make_dirs(&place).await,
-                false => place.remote.make_dir(&place.path).await,
-            };
-            made.map_err(|error| failed(target, &error))?;
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+pub(super) async fn make_dir(flags: &MakeDir, opener: &Opener) -> Result<u8, Failure> {
+    for target in &flags.targets {
+        let place = opener.open(target).await?;
+        let made = match flags.parents {
+            true => make_dirs(&place).await,
+            false => place.remote.make_dir(&place.path).await,
+        };
+        made.map_err(|error| failed(target, &error))?;
+    }
+    Ok(0)
 }
 
 /// Renames.
-pub(crate) fn rename(flags: &Move) -> Result<ExitCode, Failure> {
-    run(&flags.reaching, async |opener, _| {
-        let (from, mut to) = opener.open_both(&flags.from, &flags.to).await?;
-        if to
-            .remote
-            .stat(&to.path)
-            .await
-            .is_ok_and(|there| there.kind == Kind::Directory)
-            && from.path != to.path
-        {
-            let name = from.path.name().unwrap_or_default();
-            to.path = one_within(&to.path, name).map_err(|error| failed(&flags.from, &error))?;
-        }
-        let renamed = from.remote.rename(&from.path, &to.path, flags.force).await;
-        renamed.map_err(|error| failed(&flags.from, &error))?;
-        Ok(ExitCode::SUCCESS)
-    })
+pub(super) async fn rename(flags: &Move, opener: &Opener) -> Result<u8, Failure> {
+    let (from, mut to) = opener.open_both(&flags.from, &flags.to).await?;
+    if to
+        .remote
+        .stat(&to.path)
+        .await
+        .is_ok_and(|there| there.kind == Kind::Directory)
+        && from.path != to.path
+    {
+        let name = from.path.name().unwrap_or_default();
+        to.path = one_within(&to.path, name).map_err(|error| failed(&flags.from, &error))?;
+    }
+    let renamed = from.remote.rename(&from.path, &to.path, flags.force).await;
+    renamed.map_err(|error| failed(&flags.from, &error))?;
+    Ok(0)
 }

@@ -1,6 +1,5 @@
 //! `pasarela get`, `put` and `cat`: files and folders copied from one place to another.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueHint};
@@ -9,13 +8,13 @@ use pasarela_client::{Place, Progress, transfer};
 use pasarela_store::{self as store, ErrorKind};
 use tokio_util::sync::CancellationToken;
 
-use super::open::is_url;
+use super::operand::Meant;
 use super::show;
-use super::{Copying, Opener, Pacing, Reaching, failed, run, transfer_code, transfer_failed, usage};
+use super::{Copying, Opener, Pacing, Reaching, failed, transfer_code, transfer_failed, usage, whole_code};
 use crate::failure::{Failure, Kind};
 
 /// Examples of `get`.
-pub(crate) const GET_EXAMPLES: &str = "\
+pub(super) const GET_EXAMPLES: &str = "\
 Examples:
   A file into the current folder, gone on with where it was interrupted:
       pasarela get -c ftp://ftp.example.org/pub/image.iso
@@ -28,7 +27,7 @@ A target that is a folder, or ends with a slash, takes the sources into it under
 Exit codes: as of `pasarela ls`";
 
 /// Examples of `put`.
-pub(crate) const PUT_EXAMPLES: &str = "\
+pub(super) const PUT_EXAMPLES: &str = "\
 Examples:
   Two files into a folder of a server:
       pasarela put report.pdf notes.txt ftp://anna@ftp.example.org/inbox/
@@ -43,7 +42,8 @@ Exit codes: as of `pasarela ls`";
 /// The flags of `get` and `put`.
 #[derive(Debug, Args)]
 pub(crate) struct Copy {
-    /// What is copied, and at the end where to: URLs, paths on this machine, or `-` for standard input or output.
+    /// What is copied, and at the end where to: URLs, saved places, paths on this machine, or `-` for standard input or
+    /// output.
     /// For `get` the target may be left out: the current folder
     #[arg(required = true, value_name = "SOURCE… [TARGET]", value_hint = ValueHint::AnyPath)]
     operands: Vec<String>,
@@ -68,7 +68,15 @@ pub(crate) struct Copy {
     copying: Copying,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
+}
+
+impl Copy {
+    /// The last of several operands, which may be a target.
+    pub(super) fn last_of_several(&self) -> Option<&str> {
+        let (last, others) = self.operands.split_last()?;
+        (!others.is_empty()).then_some(last)
+    }
 }
 
 /// The flags of `cat`.
@@ -86,7 +94,7 @@ pub(crate) struct Cat {
     pacing: Pacing,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
 }
 
 fn range(text: &str) -> Result<(u64, u64), String> {
@@ -100,39 +108,42 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     if start < end { Ok((start, end)) } else { Err(bad()) }
 }
 
-/// Fetches: the last operand is the target unless it is a URL.
-pub(crate) fn get(flags: &Copy) -> Result<ExitCode, Failure> {
+/// Fetches: the last operand is the target unless it is at a server.
+pub(super) async fn get(flags: &Copy, opener: &Opener, stop: &CancellationToken) -> Result<u8, Failure> {
+    let ends = [opener.clone(), opener.here()];
     let (sources, target) = match flags.operands.split_last() {
-        Some((last, sources)) if !sources.is_empty() && !is_url(last) => (sources, last.as_str()),
+        Some((last, sources)) if !sources.is_empty() && !ends[1].is_there(last) => (sources, last.as_str()),
         _ => (&flags.operands[..], "."),
     };
-    copy(flags, sources, target)
+    copy(flags, ends, sources, target, stop).await
 }
 
 /// Sends: the last operand is the target.
-pub(crate) fn put(flags: &Copy) -> Result<ExitCode, Failure> {
+pub(super) async fn put(flags: &Copy, opener: &Opener, stop: &CancellationToken) -> Result<u8, Failure> {
+    let ends = [opener.here(), opener.clone()];
     match flags.operands.split_last() {
-        Some((target, sources)) if !sources.is_empty() => copy(flags, sources, target),
+        Some((target, sources)) if !sources.is_empty() => copy(flags, ends, sources, target, stop).await,
+        Some((source, _)) if opener.has_folder() => {
+            copy(flags, ends, std::slice::from_ref(source), ".", stop).await
+        }
         _ => Err(usage("put needs a target: pasarela put FILE… ftp://HOST/FOLDER/")),
     }
 }
 
 /// Writes files to standard output, one after the other.
-pub(crate) fn cat(flags: &Cat) -> Result<ExitCode, Failure> {
+pub(super) async fn cat(flags: &Cat, opener: &Opener, stop: &CancellationToken) -> Result<u8, Failure> {
     let options = transfer::Options {
         pace: flags.pacing.pace(),
         ..transfer::Options::default()
     };
-    run(&flags.reaching, async |opener, stop| {
-        for target in &flags.targets {
-            let from = opener.open(target).await?;
-            let range = flags.range.map(|(start, end)| start..end);
-            to_stdout(&from, range, &options, &Progress::default(), &stop)
-                .await
-                .map_err(|error| transfer_failed(target, &error))?;
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+    for target in &flags.targets {
+        let from = opener.open(target).await?;
+        let range = flags.range.map(|(start, end)| start..end);
+        to_stdout(&from, range, &options, &Progress::default(), stop)
+            .await
+            .map_err(|error| transfer_failed(target, &error))?;
+    }
+    Ok(0)
 }
 
 async fn to_stdout(
@@ -159,7 +170,14 @@ async fn to_stdout(
     }
 }
 
-fn copy(flags: &Copy, sources: &[String], target: &str) -> Result<ExitCode, Failure> {
+/// Copies, with openers of the sources and of the target.
+async fn copy(
+    flags: &Copy,
+    [from, to]: [Opener; 2],
+    sources: &[String],
+    target: &str,
+    stop: &CancellationToken,
+) -> Result<u8, Failure> {
     let to_stdout = target == "-";
     if to_stdout && (sources.len() > 1 || flags.recursive || flags.copying.json) {
         return Err(usage("standard output takes one file, and no events beside it"));
@@ -181,28 +199,28 @@ fn copy(flags: &Copy, sources: &[String], target: &str) -> Result<ExitCode, Fail
         },
         ..Settings::default()
     };
-    run(&flags.reaching, async |opener, stop| {
-        let (progress, shown) = show::progress(flags.copying.manner());
-        let work = Work {
-            opener: &opener,
-            settings: &settings,
-            progress,
-            stop: &stop,
-            recursive: flags.recursive,
-        };
-        let done = match to_stdout {
-            true => work.stdout(&sources[0]).await,
-            false => work.all(sources, target).await,
-        };
-        drop(work);
-        let _ = shown.await;
-        done
-    })
+    let (progress, shown) = from.progress(flags.copying.manner());
+    let work = Work {
+        from,
+        to,
+        settings: &settings,
+        progress,
+        stop,
+        recursive: flags.recursive,
+    };
+    let done = match to_stdout {
+        true => work.stdout(&sources[0]).await,
+        false => work.all(sources, target).await,
+    };
+    drop(work);
+    let _ = shown.await;
+    done
 }
 
 /// Everything that each source needs.
 struct Work<'a> {
-    opener: &'a Opener,
+    from: Opener,
+    to: Opener,
     settings: &'a Settings,
     progress: Progress,
     stop: &'a CancellationToken,
@@ -210,18 +228,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn stdout(&self, source: &str) -> Result<ExitCode, Failure> {
-        let from = self.opener.open(source).await?;
+    async fn stdout(&self, source: &str) -> Result<u8, Failure> {
+        let from = self.from.open(source).await?;
         let written = to_stdout(&from, None, &self.settings.transfer, &self.progress, self.stop).await;
         // The failure has been shown as an event.
-        Ok(written.map_or_else(
-            |error| ExitCode::from(transfer_code(&error)),
-            |()| ExitCode::SUCCESS,
-        ))
+        Ok(written.map_or_else(|error| transfer_code(&error), |()| 0))
     }
 
-    async fn all(&self, sources: &[String], target: &str) -> Result<ExitCode, Failure> {
-        let to = self.opener.open(target).await?;
+    async fn all(&self, sources: &[String], target: &str) -> Result<u8, Failure> {
+        let to = self.to.open(target).await?;
         let is_dir = match to.remote.stat(&to.path).await {
             Ok(there) => there.kind == store::Kind::Directory,
             Err(error) if error.kind == ErrorKind::NotFound => false,
@@ -249,15 +264,10 @@ impl Work<'_> {
                 }
             }
             if self.stop.is_cancelled() {
-                return Ok(ExitCode::from(130));
+                return Ok(130);
             }
         }
-        let failures = codes.iter().filter(|code| **code != 0).count();
-        Ok(match codes.iter().find(|code| **code != 0) {
-            None => ExitCode::SUCCESS,
-            Some(code) if failures == codes.len() => ExitCode::from(*code),
-            Some(_) => ExitCode::from(11),
-        })
+        Ok(whole_code(&codes))
     }
 
     /// Copies one source; the exit code that it alone would have.
@@ -270,11 +280,11 @@ impl Work<'_> {
             let sent = transfer::send(stdin, to, &self.settings.transfer, &self.progress, self.stop).await;
             return Ok(sent.map_or_else(|error| transfer_code(&error), |_| 0));
         }
-        let from = self.opener.open(source).await?;
+        let from = self.from.open(source).await?;
         let there = from.remote.stat(&from.path).await;
         let there = there.map_err(|error| failed(source, &error))?;
         let to = match into {
-            true => inside(to, &name_of(source, &from)).map_err(|error| failed(source, &error))?,
+            true => inside(to, &self.name_of(source, &from)).map_err(|error| failed(source, &error))?,
             false => to.clone(),
         };
         if there.kind != store::Kind::Directory {
@@ -300,21 +310,20 @@ impl Work<'_> {
         let summary = mirror::apply(&plan, &from, &to, self.settings, &self.progress, self.stop).await;
         Ok(super::sync::summary_code(&summary))
     }
-}
-
-/// The name under which a source goes into a folder.
-fn name_of(source: &str, from: &Place) -> Vec<u8> {
-    match from.path.name() {
-        Some(name) => name.to_vec(),
-        // A folder on this machine is the root of its own place.
-        None if !is_url(source) => {
-            use std::os::unix::ffi::OsStrExt as _;
-            let path = std::fs::canonicalize(source).unwrap_or_default();
-            path.file_name()
-                .map(|name| name.as_bytes().to_vec())
-                .unwrap_or_default()
+    /// The name under which a source goes into a folder.
+    fn name_of(&self, source: &str, from: &Place) -> Vec<u8> {
+        match (from.path.name(), self.from.meant(source)) {
+            (Some(name), _) => name.to_vec(),
+            // A folder on this machine is the root of its own place.
+            (None, Ok(Meant::Here(path))) => {
+                use std::os::unix::ffi::OsStrExt as _;
+                let path = std::fs::canonicalize(path).unwrap_or_default();
+                path.file_name()
+                    .map(|name| name.as_bytes().to_vec())
+                    .unwrap_or_default()
+            }
+            _ => Vec::new(),
         }
-        None => Vec::new(),
     }
 }
 

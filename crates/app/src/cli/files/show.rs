@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -50,12 +52,64 @@ pub(super) fn time(time: SystemTime) -> String {
 
 /// Tells of a failure that does not end the command.
 pub(super) fn complain(failure: &crate::failure::Failure) {
-    let _ = writeln!(std::io::stderr(), "{failure}");
+    say(&failure.to_string());
+}
+
+/// Writes lines above a prompt that somebody is typing at.
+pub(super) type Above = Box<dyn FnMut(String) + Send>;
+
+static ABOVE: Mutex<Option<Above>> = Mutex::new(None);
+
+/// From now on, what is told goes above a prompt.
+pub(super) fn speak_above(prompt: Option<Above>) {
+    *ABOVE.lock().unwrap_or_else(PoisonError::into_inner) = prompt;
 }
 
 /// Tells people something that is no data.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    match &mut *ABOVE.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(above) => above(format!("{text}\n")),
+        None => {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+}
+
+/// Writes a question, whose answer is typed behind it.
+pub(super) fn ask(question: &str) {
+    let mut out = std::io::stderr();
+    let _ = write!(out, "{question}").and_then(|()| out.flush());
+}
+
+/// How far a command has come that nobody waits for.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Bytes that have been moved.
+    pub(super) done: AtomicU64,
+    /// Bytes that are to be moved, as far as is known.
+    pub(super) total: AtomicU64,
+}
+
+/// What is known of how transfers go: on a bar, where somebody looks at one, and in a tally.
+struct Gauge {
+    bar: ProgressBar,
+    tally: Option<Arc<Tally>>,
+}
+
+impl Gauge {
+    fn expect(&self, total: u64) {
+        self.bar.set_length(total);
+        if let Some(tally) = &self.tally {
+            tally.total.store(total, Ordering::Relaxed);
+        }
+    }
+
+    fn add(&self, bytes: u64) {
+        self.bar.inc(bytes);
+        if let Some(tally) = &self.tally {
+            tally.done.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How transfers are told.
@@ -70,10 +124,17 @@ pub(super) enum Manner {
 }
 
 /// Shows events until every [`Progress`] is gone.
-pub(super) fn progress(manner: Manner) -> (Progress, JoinHandle<()>) {
+pub(super) fn progress(manner: Manner, tally: Option<Arc<Tally>>) -> (Progress, JoinHandle<()>) {
     let (progress, mut events) = Progress::channel(256);
     let shown = tokio::spawn(async move {
-        let bar = bar(manner);
+        let bar = match &tally {
+            Some(_) => ProgressBar::hidden(),
+            None => bar(manner),
+        };
+        let gauge = Gauge {
+            bar: bar.clone(),
+            tally,
+        };
         let mut total = 0;
         let mut files = std::collections::HashMap::new();
         while let Some(event) = events.recv().await {
@@ -86,7 +147,7 @@ pub(super) fn progress(manner: Manner) -> (Progress, JoinHandle<()>) {
             match event {
                 Event::Planned { bytes, .. } => {
                     total = bytes;
-                    bar.set_length(bytes);
+                    gauge.expect(bytes);
                 }
                 Event::Started {
                     file,
@@ -97,17 +158,17 @@ pub(super) fn progress(manner: Manner) -> (Progress, JoinHandle<()>) {
                     files.insert(file, resumed_at);
                     bar.set_message(escaped(name.as_bytes()));
                     if total == 0 {
-                        bar.set_length(size.unwrap_or(0));
+                        gauge.expect(size.unwrap_or(0));
                     }
-                    bar.inc(resumed_at);
+                    gauge.add(resumed_at);
                 }
                 Event::Moved { file, done } => {
                     let before = files.insert(file, done).unwrap_or(0);
-                    bar.inc(done.saturating_sub(before));
+                    gauge.add(done.saturating_sub(before));
                 }
                 Event::Finished { file, size, .. } => {
                     let before = files.remove(&file).unwrap_or(0);
-                    bar.inc(size.saturating_sub(before));
+                    gauge.add(size.saturating_sub(before));
                 }
                 Event::Failed { name, reason, .. } => {
                     line(
@@ -143,9 +204,7 @@ fn lines(text: &str) -> String {
 }
 
 fn line(bar: &ProgressBar, text: &str) {
-    bar.suspend(|| {
-        let _ = writeln!(std::io::stderr(), "{text}");
-    });
+    bar.suspend(|| say(text));
 }
 
 fn bar(manner: Manner) -> ProgressBar {

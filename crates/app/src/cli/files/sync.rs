@@ -2,18 +2,18 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
 use pasarela_client::mirror::{self, Compare, Filter, Links, NoteKind, Plan, Settings, Step, Summary};
 use pasarela_client::transfer::{Error as TransferError, Options};
+use tokio_util::sync::CancellationToken;
 
-use super::{Copying, Reaching, code, run, show, transfer_code, usage};
+use super::{Copying, Opener, Reaching, code, show, transfer_code, usage};
 use crate::cli::print;
 use crate::failure::{Failure, Kind, Problem};
 
 /// Examples, for the help.
-pub(crate) const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   What would be done:
       pasarela sync -n --delete ~/site ftps://anna@ftp.example.org/www
@@ -34,7 +34,7 @@ Exit codes: as of `pasarela ls`";
 /// The flags of `sync`.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// The folder that stays as it is: a URL, or a path on this machine
+    /// The folder that stays as it is: a URL, a saved place, or a path on this machine
     source: String,
 
     /// The folder that becomes like it; made where it is not there
@@ -93,7 +93,7 @@ pub(crate) struct Flags {
     copying: Copying,
 
     #[command(flatten)]
-    reaching: Reaching,
+    pub(super) reaching: Reaching,
 }
 
 impl Flags {
@@ -132,65 +132,60 @@ impl Flags {
 }
 
 /// Makes the target like the source.
-pub(crate) fn execute(flags: &Flags) -> Result<ExitCode, Failure> {
+pub(super) async fn execute(flags: &Flags, opener: &Opener, stop: &CancellationToken) -> Result<u8, Failure> {
     let settings = flags.settings()?;
-    run(&flags.reaching, async |opener, stop| {
-        let from = opener.open(&flags.source).await?;
-        let to = opener.open(&flags.target).await?;
-        let plan = match &flags.apply {
-            Some(file) => {
-                let text = std::fs::read_to_string(file)
-                    .map_err(|error| usage(format!("{}: {error}", file.display())))?;
-                let plan =
-                    Plan::from_json(&text).map_err(|error| usage(format!("{}: {error}", file.display())))?;
-                let named = (
-                    super::open::shown(&flags.source),
-                    super::open::shown(&flags.target),
-                );
-                if (&plan.source, &plan.target) != (&named.0, &named.1) {
-                    let text = format!("the plan is for {} and {}", plan.source, plan.target);
-                    return Err(usage(show::escaped(text.as_bytes())));
-                }
-                mirror::check_fresh(&plan, &from, &to, &settings, &stop)
-                    .await
-                    .map_err(|error| mirror_failed(&error))?;
-                plan
+    let from = opener.open(&flags.source).await?;
+    let to = opener.open(&flags.target).await?;
+    let plan = match &flags.apply {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            let plan =
+                Plan::from_json(&text).map_err(|error| usage(format!("{}: {error}", file.display())))?;
+            let named = (opener.shown(&flags.source), opener.shown(&flags.target));
+            if (&plan.source, &plan.target) != (&named.0, &named.1) {
+                let text = format!("the plan is for {} and {}", plan.source, plan.target);
+                return Err(usage(show::escaped(text.as_bytes())));
             }
-            None => mirror::plan(&from, &to, &settings, &stop)
+            mirror::check_fresh(&plan, &from, &to, &settings, stop)
                 .await
-                .map_err(|error| mirror_failed(&error))?,
+                .map_err(|error| mirror_failed(&error))?;
+            plan
+        }
+        None => mirror::plan(&from, &to, &settings, stop)
+            .await
+            .map_err(|error| mirror_failed(&error))?,
+    };
+    if let Some(file) = &flags.plan {
+        let plan = Plan {
+            source: opener.shown(&flags.source),
+            target: opener.shown(&flags.target),
+            ..plan
         };
-        if let Some(file) = &flags.plan {
-            let plan = Plan {
-                source: super::open::shown(&flags.source),
-                target: super::open::shown(&flags.target),
-                ..plan
-            };
-            let text = plan.to_json().map_err(|error| usage(error.to_string()))?;
-            std::fs::write(file, text)
-                .map_err(|error| Problem::new(format!("{}: {error}", file.display())).fails(Kind::Other))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        if flags.dry_run {
-            print(&shown(&plan, flags.copying.json))?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let manner = flags.copying.manner();
-        let (progress, events) = show::progress(manner);
-        let summary = mirror::apply(&plan, &from, &to, &settings, &progress, &stop).await;
-        drop(progress);
-        let _ = events.await;
-        if manner == show::Manner::People {
-            show::say(&format!(
-                "{} files copied ({} bytes), {} removed, {} failed",
-                summary.copied,
-                summary.bytes,
-                summary.removed,
-                summary.failed.len()
-            ));
-        }
-        Ok(ExitCode::from(summary_code(&summary)))
-    })
+        let text = plan.to_json().map_err(|error| usage(error.to_string()))?;
+        std::fs::write(file, text)
+            .map_err(|error| Problem::new(format!("{}: {error}", file.display())).fails(Kind::Other))?;
+        return Ok(0);
+    }
+    if flags.dry_run {
+        print(&shown(&plan, flags.copying.json))?;
+        return Ok(0);
+    }
+    let manner = flags.copying.manner();
+    let (progress, events) = opener.progress(manner);
+    let summary = mirror::apply(&plan, &from, &to, &settings, &progress, stop).await;
+    drop(progress);
+    let _ = events.await;
+    if manner == show::Manner::People {
+        show::say(&format!(
+            "{} files copied ({} bytes), {} removed, {} failed",
+            summary.copied,
+            summary.bytes,
+            summary.removed,
+            summary.failed.len()
+        ));
+    }
+    Ok(summary_code(&summary))
 }
 
 /// The steps of a plan, one a line.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::server_pi::Refusal;
-use pasarela_tls::{ServerTls, Stream, Tag};
+use pasarela_tls::{ALPN_DATA, ServerTls, Stream, Tag};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -112,6 +112,8 @@ struct Place {
     port: u16,
     /// A protected connection here may also be a control connection (implicit TLS).
     is_control_too: bool,
+    /// Nothing that arrives here is a data connection.
+    is_ssh: bool,
 }
 
 /// The second port for plain data: it listens only while it is needed.
@@ -183,6 +185,7 @@ impl Switchboard {
                 listener: Arc::new(listener),
                 port,
                 is_control_too: kind == PlaceKind::Control { implicit: true },
+                is_ssh: kind == PlaceKind::Ssh,
             });
         }
         let second = board.add_place(PlaceKind::Data);
@@ -455,6 +458,9 @@ impl Switchboard {
         if let Err(error) = sockets::prepare_accepted(&stream) {
             debug!(%error, "socket options");
         }
+        if self.places.get(place).is_some_and(|place| place.is_ssh) {
+            return self.greeter.greet(place, caller, Control::Plain(stream));
+        }
         let (sender, decisions) = mpsc::unbounded_channel();
         let id = {
             let mut state = self.state();
@@ -576,9 +582,10 @@ impl Arrival {
             }
             Err(_) => return,
         };
+        let is_data = accepted.alpn.as_deref() == Some(ALPN_DATA);
         let (stream, issued) = (accepted.stream, accepted.issued);
         self.switchboard
-            .act(|board, now| board.proved(now, self.id, accepted.resumed));
+            .act(|board, now| board.proved(now, self.id, accepted.resumed, is_data));
         let mut shown = false;
         loop {
             tokio::select! {
