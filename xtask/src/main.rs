@@ -1,4 +1,5 @@
-//! Development tasks: `cargo xtask test [--fast]`, `cargo xtask lab [--relay] [TOPOLOGY…]` and `cargo xtask deny`.
+//! Development tasks: `cargo xtask test [--fast]`, `cargo xtask lab [--relay] [TOPOLOGY…]`, `cargo xtask bench [CASE…]` and
+//! `cargo xtask deny`.
 
 mod packages;
 mod steps;
@@ -16,6 +17,8 @@ usage: cargo xtask TASK
   test --fast   the same without the clients: installs nothing, skips interop and lab
   lab [--relay] [TOPOLOGY…]
                 the reachability matrix, network topology by client, printed; `lab --help` lists the topologies
+  bench [CASE…] ours and Debian's servers under the same load in turn, as tables and JSON lines; `bench --help` has
+                the options, docs/performance.md says what the tables mean
   deny          licences, bans and sources of dependencies, with cargo-deny";
 
 /// Wrong usage, or something is missing that only a person can install.
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
         ["test"] => test(false),
         ["test", "--fast"] => test(true),
         ["lab", ref words @ ..] => lab(words),
+        ["bench", ref words @ ..] => bench(words),
         ["deny"] => deny(),
         _ => {
             eprintln!("{USAGE}");
@@ -45,7 +49,7 @@ fn test(fast: bool) -> ExitCode {
         eprintln!("{missing}\nhint: install what is missing for {why}, then run this again");
         return ExitCode::from(EXIT_USAGE);
     }
-    if !fast && let Err(failed) = packages::unpack() {
+    if !fast && let Err(failed) = packages::unpack(packages::TESTED) {
         eprintln!("{failed}\nhint: the servers that our client is tried against come from Debian's archive");
         return ExitCode::from(EXIT_USAGE);
     }
@@ -60,6 +64,8 @@ fn test(fast: bool) -> ExitCode {
         ),
         Step::new("build", cargo("build -p pasarela")),
         Step::new("conformance", cargo("test -p pasarela-conformance")),
+        // That it works; what it says of a build for debugging means nothing.
+        Step::new("benchmark", cargo("run --quiet -p pasarela-bench -- --quick")),
     ];
     if !fast {
         plan.push(Step::new(
@@ -88,6 +94,26 @@ fn lab(words: &[&str]) -> ExitCode {
     steps::run(vec![
         Step::new("build", cargo("build -p pasarela")),
         Step::new("lab", matrix),
+    ])
+}
+
+/// Built for release. Servers that cannot be had are left out, and said to be.
+fn bench(words: &[&str]) -> ExitCode {
+    if let Err(missing) = packages::ensure(packages::BUILD, true) {
+        eprintln!("{missing}\nhint: install what is missing for building, then run this again");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let peers = packages::ensure(packages::PEERS, true);
+    for missing in [peers, packages::unpack(packages::MEASURED)] {
+        if let Err(missing) = missing {
+            eprintln!("{missing}\nhint: whoever is missing is not measured");
+        }
+    }
+    let mut bench = cargo(&format!("run --quiet --release{} -p pasarela-bench --", runner()));
+    bench.args(words);
+    steps::run(vec![
+        Step::new("build", cargo("build --release -p pasarela")),
+        Step::new("bench", bench),
     ])
 }
 

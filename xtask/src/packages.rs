@@ -30,43 +30,83 @@ pub(crate) const ALL: &[Need] = &[
     ("miniupnpd", "miniupnpd-nftables"),
     ("natpmpc", "natpmpc"),
     ("vsftpd", "vsftpd"),
-    (
-        "/usr/lib/python3/dist-packages/pyftpdlib/__init__.py",
-        "python3-pyftpdlib",
-    ),
-    (
-        "/usr/lib/python3/dist-packages/OpenSSL/__init__.py",
-        "python3-openssl",
-    ),
+    PYFTPDLIB,
+    PYOPENSSL,
 ];
 
-/// Servers that cannot be installed beside others; with the libraries that they bring.
-const UNPACKED: &[&str] = &[
-    "proftpd-core",
-    "proftpd-mod-crypto",
-    "libhashkit2",
-    "libmemcached11",
-    "libmemcachedutil2",
-    "libpcre2-posix3",
-    "libsodium23",
+const PYFTPDLIB: Need = (
+    "/usr/lib/python3/dist-packages/pyftpdlib/__init__.py",
+    "python3-pyftpdlib",
+);
+
+const PYOPENSSL: Need = (
+    "/usr/lib/python3/dist-packages/OpenSSL/__init__.py",
+    "python3-openssl",
+);
+
+/// Servers beside which ours is measured, and what counts instructions.
+pub(crate) const PEERS: &[Need] = &[
+    ("vsftpd", "vsftpd"),
+    ("valgrind", "valgrind"),
+    PYFTPDLIB,
+    PYOPENSSL,
 ];
 
-/// Unpacks the servers that exclude each other as packages into `target/servers`, once.
+/// Servers and proxies that cannot be installed beside others, or would be started by being installed: what each is known by, and
+/// its packages with the libraries that they bring.
+type Unpacked = (&'static str, &'static [&'static str]);
+
+const PROFTPD: Unpacked = (
+    "usr/sbin/proftpd",
+    &[
+        "proftpd-core",
+        "proftpd-mod-crypto",
+        "libhashkit2",
+        "libmemcached11",
+        "libmemcachedutil2",
+        "libpcre2-posix3",
+        "libsodium23",
+    ],
+);
+
+const PURE_FTPD: Unpacked = (
+    "usr/sbin/pure-ftpd",
+    &["pure-ftpd", "pure-ftpd-common", "libsodium23"],
+);
+
+/// For the tests.
+pub(crate) const TESTED: &[Unpacked] = &[
+    PROFTPD,
+    PURE_FTPD,
+    ("usr/bin/microsocks", &["microsocks"]),
+    ("usr/bin/tinyproxy", &["tinyproxy-bin"]),
+];
+
+/// For the benchmark.
+pub(crate) const MEASURED: &[Unpacked] = &[PROFTPD, PURE_FTPD, ("usr/sbin/nginx", &["nginx"])];
+
+/// Unpacks those that are not there yet into `target/servers`.
 ///
 /// # Errors
 /// What failed, as a sentence.
-pub(crate) fn unpack() -> Result<(), String> {
+pub(crate) fn unpack(servers: &[Unpacked]) -> Result<(), String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/servers");
-    if folder.join("usr/sbin/proftpd").is_file() {
+    let missing = servers
+        .iter()
+        .filter(|(program, _)| !folder.join(program).is_file());
+    let packages: Vec<&str> = missing
+        .flat_map(|(_, packages)| packages.iter().copied())
+        .collect();
+    if packages.is_empty() {
         return Ok(());
     }
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    eprintln!("==> unpacking: {}", UNPACKED.join(" "));
+    eprintln!("==> unpacking: {}", packages.join(" "));
     let script = "apt-get download \"$@\" && for package in *.deb; do dpkg -x \"$package\" . || exit 1; done; rm -f *.deb";
     let mut command = Command::new("sh");
     command
         .args(["-c", script, "sh"])
-        .args(UNPACKED)
+        .args(&packages)
         .current_dir(&folder)
         .stdin(Stdio::null());
     match command.status() {

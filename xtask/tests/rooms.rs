@@ -13,14 +13,26 @@ const EDGES: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("ftp-proto", &[]),
     ("nat-proto", &[]),
+    ("sftp-proto", &[]),
     ("tls", &[]),
     ("dtp", &["store", "ftp-proto"]),
     ("reach", &["nat-proto", "tls"]),
     ("session", &["store", "dtp"]),
-    ("client", &["ftp-proto", "store", "dtp", "tls", "reach"]),
+    (
+        "client",
+        &["ftp-proto", "sftp-proto", "store", "dtp", "tls", "reach"],
+    ),
     (
         "server",
-        &["ftp-proto", "store", "dtp", "tls", "reach", "session"],
+        &[
+            "ftp-proto",
+            "sftp-proto",
+            "store",
+            "dtp",
+            "tls",
+            "reach",
+            "session",
+        ],
     ),
     ("relay", &["nat-proto", "tls", "dtp"]),
     ("doctor", &["client", "reach", "tls", "ftp-proto"]),
@@ -29,6 +41,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("conformance", &["testkit"]),
     ("interop", &["testkit"]),
     ("lab", &["testkit"]),
+    ("bench", &["ftp-proto"]),
 ];
 
 /// Crates that open sockets or run tasks; the proto crates have no use for any of them.

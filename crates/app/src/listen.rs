@@ -76,18 +76,41 @@ fn bind(
     let mut sockets = Vec::new();
     for address in addresses {
         let ipv4_wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
-        // The IPv6 wildcard takes IPv4 too, unless somebody else is to have that.
-        let only_v6 = all.contains(&ListenAddress::Socket(ipv4_wildcard));
-        let socket = match socket(address, only_v6, shares_port) {
-            Err(error) if is_wildcard_v6(address) && !only_v6 && lacks_ipv6(&error) => {
-                tracing::info!(address = %ipv4_wildcard, "no IPv6 on this machine, listening on IPv4");
-                socket(ipv4_wildcard, false, shares_port)
-            }
-            result => result,
-        };
+        let has_ipv4 = all.contains(&ListenAddress::Socket(ipv4_wildcard));
+        let socket = bound(address, has_ipv4, shares_port);
         sockets.push(socket.map_err(|error| cannot_bind(address, &error))?);
     }
     Ok(sockets)
+}
+
+/// A socket as the server makes it. The IPv6 wildcard takes IPv4 too, unless somebody else is to have that
+/// (`has_ipv4`).
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn bound(address: SocketAddr, has_ipv4: bool, shares_port: bool) -> io::Result<TcpListener> {
+    match socket(address, has_ipv4, shares_port) {
+        Err(error) if is_wildcard_v6(address) && !has_ipv4 && lacks_ipv6(&error) => {
+            let ipv4_wildcard = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            tracing::info!(address = %ipv4_wildcard, "no IPv6 on this machine, listening on IPv4");
+            socket(ipv4_wildcard, false, shares_port)
+        }
+        result => result,
+    }
+}
+
+/// The same where nobody else listens, also nobody who shares the port: of two that share it each gets half of the
+/// connections.
+///
+/// # Errors
+/// As [`bound`].
+pub(crate) fn bound_alone(address: SocketAddr, has_ipv4: bool, shares_port: bool) -> io::Result<TcpListener> {
+    let alone = bound(address, has_ipv4, false)?;
+    if !shares_port {
+        return Ok(alone);
+    }
+    drop(alone);
+    bound(address, has_ipv4, true)
 }
 
 fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         Command::Passwd(flags) => cli::passwd::run(flags),
         Command::Config(command) => cli::config::run(command),
         Command::Relay(flags) => cli::relay::run(flags),
+        Command::SftpServer(flags) => cli::sftp_server::run(flags),
+        Command::Doctor(flags) => return ended(cli::doctor::run(flags)),
         Command::Files(command) => return ended(cli::files::run_one(command)),
         Command::Login(flags) => return ended(cli::files::login::run_login(flags)),
         Command::Trust(command) => return ended(cli::files::trust::run_trust(command)),

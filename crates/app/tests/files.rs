@@ -18,6 +18,9 @@ fn pasarela(dir: &Path, arguments: &[&str]) -> Command {
         .env("HOME", dir)
         .env_remove("NETRC")
         .env_remove("PASARELA_PASSWORD");
+    for name in ["ftp_proxy", "FTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -20,6 +20,8 @@ pub struct Failure {
     pub reply: Option<Reply>,
     /// Why the server was not believed to be the one that it says it is.
     pub distrust: Option<Box<TrustError>>,
+    /// Another try would end in the same way.
+    pub is_lasting: bool,
 }
 
 /// What a failure means for the caller.
@@ -96,19 +98,30 @@ impl FailureKind {
 }
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, sentence: impl Into<String>) -> Self {
+    /// A failure of this kind, as a plain sentence; without a hint, and not the words of a server.
+    pub fn new(kind: FailureKind, sentence: impl Into<String>) -> Self {
         Self {
             kind,
             sentence: sentence.into(),
-            hint: None,
+            hint: advice(kind).map(str::to_owned),
             reply: None,
             distrust: None,
+            is_lasting: false,
         }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// The same, as another kind; its hint is of no use then.
+    pub(crate) fn meant(self, kind: FailureKind) -> Self {
+        let hint = match kind == self.kind {
+            true => self.hint,
+            false => advice(kind).map(str::to_owned),
+        };
+        Self { kind, hint, ..self }
     }
 
     /// The failure inside of an error of a remote's operation.
@@ -126,6 +139,7 @@ impl Failure {
             hint: hint_of(kind, &reply),
             reply: Some(reply),
             distrust: None,
+            is_lasting: false,
         }
     }
 }
@@ -139,6 +153,7 @@ fn kind_of(reply: &Reply) -> FailureKind {
     match reply.code {
         425 => K::Data,
         421 | 426 => K::Lost,
+        450 if says(&["quota", "no space", "disk full"]) => K::Space,
         450 => K::Busy,
         452 | 552 => K::Space,
         500 | 502 | 504 => K::Unsupported,
@@ -164,6 +179,8 @@ fn kind_of(reply: &Reply) -> FailureKind {
                 "forbidden",
                 "read-only",
                 "prohibited",
+                "could not create",
+                "privileges",
             ]) =>
             {
                 K::Permission
@@ -189,10 +206,30 @@ fn hint_of(kind: FailureKind, reply: &Reply) -> Option<String> {
         }
         FailureKind::Data => "the server could not open the data connection; its firewall may be in the way",
         FailureKind::Login => "check the user name and the password",
-        FailureKind::Space => "make room on the server, then resume the transfer",
-        _ => return None,
+        kind => return advice(kind).map(str::to_owned),
     };
     Some(hint.to_owned())
+}
+
+/// What to do about a failure of a kind, whatever the server said.
+fn advice(kind: FailureKind) -> Option<&'static str> {
+    Some(match kind {
+        FailureKind::NotFound => {
+            "look what there is in the folder; a path begins at the folder after login, with %2F or // at the top"
+        }
+        FailureKind::Permission => {
+            "this login may not do it: log in as somebody who may, or ask the operator"
+        }
+        FailureKind::Space => "make room on the server, then resume the transfer",
+        FailureKind::Lost => "try again later; what has arrived can be gone on with",
+        FailureKind::Timeout => "the server or the network stalls; try again later, or wait longer",
+        FailureKind::Verify => "transfer it again; where that fails too, something changes it on the way",
+        FailureKind::Busy => "somebody else uses it just now: try again later",
+        FailureKind::IsDirectory => "name a file in it, or copy it with all that it holds",
+        FailureKind::NotEmpty => "remove what it holds first",
+        FailureKind::BadName => "the server does not take this name: choose another one",
+        _ => return None,
+    })
 }
 
 impl fmt::Display for Failure {

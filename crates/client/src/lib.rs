@@ -23,6 +23,7 @@ mod ftp;
 pub mod mirror;
 mod parallel;
 pub mod progress;
+mod proxy;
 mod remote;
 #[cfg(test)]
 mod testing;
@@ -31,8 +32,10 @@ mod url;
 
 pub use digest::{Algorithm, Digest};
 pub use failure::{Failure, FailureKind};
+pub use ftp::probe;
 pub use ftp::{Family, FtpRemote, Options, Phase, Security, Site, Stopwatch};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
-pub use remote::{Abilities, Local, Place, Remote, digest_of};
+pub use proxy::{BadProxy, Proxy, ProxyKind};
+pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
 pub use url::{BadUrl, Scheme, Secret, Url};

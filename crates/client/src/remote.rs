@@ -30,8 +30,37 @@ pub trait Remote: Storage {
     /// What this place can do; it decides how a transfer is made and checked.
     fn abilities(&self) -> Abilities;
 
+    /// What becomes of an upload to `path` before it is whole.
+    async fn uploads(&self, path: &VirtualPath) -> store::Result<Uploads> {
+        let _ = path;
+        Ok(Uploads::Whole)
+    }
+
+    /// Opens one file several times for writing, anew, so that a range of it is written behind each of `starts`, the
+    /// first of which is 0; `None` where the place does not take that. What comes of it has to be looked at as a whole:
+    /// none of them knows of the others.
+    async fn open_ranges(
+        &self,
+        path: &VirtualPath,
+        starts: &[u64],
+    ) -> store::Result<Option<Vec<Arc<dyn store::File>>>> {
+        let _ = (path, starts);
+        Ok(None)
+    }
+
     /// Ends all connections politely.
     async fn close(&self);
+}
+
+/// What becomes of an upload before it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Uploads {
+    /// It stands nowhere under its name.
+    Whole,
+    /// It stands under its name, and could be written under another one and be renamed.
+    Renamable,
+    /// It stands under its name, and nothing can be done about that.
+    Shown,
 }
 
 /// What a place can do. The default is a place that can nearly nothing, one file at a time.
@@ -55,6 +84,10 @@ pub struct Abilities {
     /// An upload takes bytes at any offset in any order, can be read back before it is published, and outlives a
     /// failing source.
     pub writes_anywhere: bool,
+    /// [`Remote::open_ranges`] may work.
+    pub ranges_at_once: bool,
+    /// [`store::File::publish`] has asked for the length that stands there.
+    pub confirms_size: bool,
     /// Digests that [`Remote::digest`] computes.
     pub digests: Vec<Algorithm>,
     /// [`Storage::rename`] replaces a file in one step.
@@ -76,6 +109,8 @@ impl Default for Abilities {
             ranges_down: false,
             ranges_up: false,
             writes_anywhere: false,
+            ranges_at_once: false,
+            confirms_size: false,
             digests: Vec::new(),
             atomic_rename: false,
             folds_names: false,

@@ -3,6 +3,7 @@
 //! A success means that the source's length was known, that as many bytes stand under the target's name, that both
 //! sides said that they were done, and that the digests agree where they were asked for.
 
+mod aside;
 mod check;
 mod failure;
 mod finish;
@@ -24,6 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::digest::Hasher;
 use crate::progress::{FileProgress, Progress};
 use crate::remote::{Abilities, Place};
+pub use aside::Aside;
+pub(crate) use aside::beside;
 use check::Check;
 pub use check::{Checked, Verify};
 pub use failure::{End, Error, sentence};
@@ -46,6 +49,8 @@ pub struct Options {
     pub verify: Verify,
     /// Whether a file that stands at the target is replaced.
     pub overwrite: bool,
+    /// Whether an upload is written under a name of its own until it is whole.
+    pub aside: Aside,
     /// Gives the target the source's modification time.
     pub keep_times: bool,
     /// How often and after which time what failed is tried again.
@@ -72,6 +77,7 @@ impl Default for Options {
             segments: 1,
             verify: Verify::Auto,
             overwrite: true,
+            aside: Aside::Auto,
             keep_times: true,
             retries: Retries::default(),
             pace: Pace::default(),
@@ -139,6 +145,9 @@ pub async fn copy(
     }
 }
 
+/// What a new file has, and what places say that do not know.
+const USUAL_MODE: u32 = 0o644;
+
 /// All that the steps of one copy need to know.
 #[derive(Debug)]
 struct Job {
@@ -152,6 +161,13 @@ struct Job {
     modified: SystemTime,
     /// Nothing stood at the target when the copy began, so whatever does later is this copy's.
     is_new: bool,
+    /// The mode of the file that is replaced, where it is not the usual one.
+    old_mode: Option<u32>,
+    /// Where it is written until it is whole, when not under its name.
+    aside: Option<Place>,
+    is_aside_given_up: AtomicBool,
+    /// What stands there was written by this copy.
+    is_aside_ours: AtomicBool,
     /// Some range was tried as often as is allowed, so the whole is not tried again either.
     is_exhausted: AtomicBool,
     check: Check,
@@ -187,7 +203,7 @@ impl Job {
         let looked_at = again(options.retries, || async { from.remote.stat(&from.path).await });
         let there = again(options.retries, || async {
             match to.remote.stat(&to.path).await {
-                Ok(there) => Ok(Some(there.kind)),
+                Ok(there) => Ok(Some(there)),
                 Err(error) if error.kind == store::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             }
@@ -199,12 +215,20 @@ impl Job {
             Kind::Other => return Err(Error::source(store::ErrorKind::NotAFile)),
             Kind::File | Kind::Link => {}
         }
-        match there {
+        match there.as_ref().map(|there| there.kind) {
             Some(Kind::Directory) => return Err(Error::target(store::ErrorKind::IsDirectory)),
             Some(_) if !options.overwrite => return Err(Error::target(store::ErrorKind::Exists)),
             _ => {}
         }
+        let aside = again(options.retries, || aside::place(to, options.aside)).await;
         let mut job = Self {
+            aside: aside.map_err(Error::target)?,
+            is_aside_given_up: AtomicBool::new(false),
+            is_aside_ours: AtomicBool::new(false),
+            old_mode: there
+                .as_ref()
+                .filter(|there| there.kind == Kind::File && there.mode != USUAL_MODE)
+                .map(|there| there.mode),
             from: from.clone(),
             to: to.clone(),
             options: options.clone(),
@@ -258,8 +282,21 @@ impl Job {
         Ok(())
     }
 
-    /// One try. `is_retry`: what stands at the target may be what an earlier try left.
+    /// One try; into the file itself where the place refuses another name in the middle of it. `is_retry`: what stands
+    /// at the target may be what an earlier try left.
     async fn attempt(self: &Arc<Self>, is_retry: bool) -> Result<Outcome, Error> {
+        let was_aside = self.aside().is_some();
+        match self.attempt_once(is_retry).await {
+            Err(_) if was_aside && self.aside().is_none() => {
+                let text = "the server refuses to write it under another name first, so it goes into the file itself";
+                self.told.note(text.into()).await;
+                self.attempt_once(is_retry).await
+            }
+            done => done,
+        }
+    }
+
+    async fn attempt_once(self: &Arc<Self>, is_retry: bool) -> Result<Outcome, Error> {
         if is_retry {
             self.same_source().await?;
         }
@@ -268,45 +305,63 @@ impl Job {
         } else {
             Begun::Nothing
         };
-        let segments = segments::count(self);
         match begun {
             Begun::Whole(checked) => {
                 self.told.started(Some(self.size), self.size).await;
                 let time_kept = self.keep_time().await;
                 Ok(self.outcome(self.size, checked, time_kept))
             }
-            Begun::Part(file, start) => {
+            Begun::Written(at, checked) => {
+                self.told.started(Some(self.size), self.size).await;
+                self.put_in_place(&at).await?;
+                let time_kept = self.keep_time().await;
+                Ok(self.outcome(self.size, checked, time_kept))
+            }
+            Begun::Part(at, file, start) => {
                 self.told.started(Some(self.size), start).await;
                 let hasher = self.hash_prefix(&file, start).await?;
-                self.fill(file, start, hasher).await
-            }
-            Begun::Nothing if segments > 1 => {
-                self.told.started(Some(self.size), 0).await;
-                segments::copy(self, segments).await
+                self.fill(&at, file, start, hasher).await
             }
             Begun::Nothing => {
-                let how = if self.options.overwrite {
-                    Open::Replace
-                } else {
-                    Open::CreateNew
-                };
-                let file = self.to.remote.open(&self.to.path, how).await;
-                let file = file.map_err(Error::target)?;
-                self.told.started(Some(self.size), 0).await;
-                self.fill(file, 0, self.check.algorithm().map(Hasher::new)).await
+                let count = segments::count(self);
+                if count > 1
+                    && let Some(outcome) = segments::copy(self, count).await?
+                {
+                    return Ok(outcome);
+                }
+                self.write_anew().await
             }
         }
+    }
+
+    /// The whole file, from its beginning.
+    async fn write_anew(&self) -> Result<Outcome, Error> {
+        let at = self.aside().unwrap_or(&self.to).clone();
+        let is_aside = at.path != self.to.path;
+        let how = match self.options.overwrite || is_aside {
+            true => Open::Replace,
+            false => Open::CreateNew,
+        };
+        let file = at.remote.open(&at.path, how).await.map_err(|error| {
+            self.doubt_aside(&error);
+            Error::target(error)
+        })?;
+        self.is_aside_ours.store(is_aside, Ordering::Relaxed);
+        self.told.started(Some(self.size), 0).await;
+        self.fill(&at, file, 0, self.check.algorithm().map(Hasher::new))
+            .await
     }
 
     /// Everything from `start` on, one byte after the other.
     async fn fill(
         &self,
+        at: &Place,
         file: Arc<dyn store::File>,
         start: u64,
         mut hasher: Option<Hasher>,
     ) -> Result<Outcome, Error> {
         pump::pump(self, &file, start..self.size, &mut hasher).await?;
-        self.finish(file, start, hasher).await
+        self.finish(at, file, start, hasher).await
     }
 
     fn outcome(&self, start: u64, checked: Checked, time_kept: bool) -> Outcome {

@@ -119,10 +119,44 @@ impl FromStr for Url {
             _ => return Err(BadUrl::Scheme(scheme.escape_default().to_string())),
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let Authority {
+            user,
+            password,
+            host,
+            port,
+        } = authority.parse()?;
+        // `;type=i` (RFC 1738 §3.2.2) says what we do anyway.
+        let path = path
+            .strip_suffix(";type=i")
+            .or_else(|| path.strip_suffix(";type=d"))
+            .unwrap_or(path);
+        Ok(Self {
+            scheme,
+            user,
+            password,
+            host,
+            port: port.unwrap_or(scheme.port()),
+            path: decode(path)?,
+        })
+    }
+}
+
+/// What stands between `//` and the path: `[USER[:PASSWORD]@]HOST[:PORT]` (RFC 3986 §3.2).
+pub(crate) struct Authority {
+    pub(crate) user: Option<Vec<u8>>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+}
+
+impl FromStr for Authority {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
         // Passwords with an `@` that nobody escaped are common; hosts have none.
-        let (login, host) = match authority.rsplit_once('@') {
+        let (login, host) = match text.rsplit_once('@') {
             Some((login, host)) => (Some(login), host),
-            None => (None, authority),
+            None => (None, text),
         };
         let (user, password) = match login.map(|login| login.split_once(':').ok_or(login)) {
             None => (None, None),
@@ -151,24 +185,17 @@ impl FromStr for Url {
             return Err(BadUrl::Host);
         }
         let port = match port {
-            "" => scheme.port(),
+            "" => None,
             text => match text.parse() {
-                Ok(number) if number != 0 && text.bytes().all(|b| b.is_ascii_digit()) => number,
+                Ok(number) if number != 0 && text.bytes().all(|b| b.is_ascii_digit()) => Some(number),
                 _ => return Err(BadUrl::Port(text.to_owned())),
             },
         };
-        // `;type=i` (RFC 1738 §3.2.2) says what we do anyway.
-        let path = path
-            .strip_suffix(";type=i")
-            .or_else(|| path.strip_suffix(";type=d"))
-            .unwrap_or(path);
         Ok(Self {
-            scheme,
             user,
             password,
             host: host.to_owned(),
             port,
-            path: decode(path)?,
         })
     }
 }

@@ -174,6 +174,7 @@ mod tests {
     fn unproven(via: Via, endpoint: &str) -> Rung {
         Rung {
             via,
+            asked: None,
             how: String::new(),
             outcome: Outcome::Unproven {
                 endpoint: at(endpoint),

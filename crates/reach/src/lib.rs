@@ -30,7 +30,7 @@ pub use endpoint::{Endpoint, Reason, Unreachable, Via};
 pub use plan::Plan;
 pub use publication::{Listening, Publication};
 use record::Record;
-pub use report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Rung};
+pub use report::{Doubt, Filtering, NetView, Outcome, Proof, Report, Router, Rung};
 pub use situation::Situation;
 pub use strategy::fixed::{Forward, PublicHost};
 pub use strategy::relayed::Relay;

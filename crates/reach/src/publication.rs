@@ -133,9 +133,14 @@ impl Publication {
     }
 
     /// Gives everything back to the routers, for a few seconds at most.
-    pub async fn close(mut self) {
+    pub async fn close(self) {
+        self.close_within(GIVE_BACK).await;
+    }
+
+    /// The same for as long as this: what a router is still being asked for takes up to 20 s until it can be given back.
+    pub async fn close_within(mut self, patience: Duration) {
         self.stop.send_replace(true);
-        let _ = timeout(GIVE_BACK, &mut self.keeper).await;
+        let _ = timeout(patience, &mut self.keeper).await;
     }
 }
 
@@ -394,6 +399,7 @@ impl Keeper {
         {
             *fixed = Rung {
                 via: Via::Fixed,
+                asked: None,
                 how: "a forward that the relay has found".to_owned(),
                 outcome: Outcome::Verified {
                     endpoint,
@@ -445,6 +451,7 @@ impl Keeper {
         let port = self.listening.address.port();
         let rung = |own: IpAddr, outcome| Rung {
             via: Via::Direct,
+            asked: None,
             how: if own.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
             outcome,
             took: Duration::ZERO,
@@ -480,6 +487,7 @@ impl Keeper {
         if rungs.is_empty() {
             rungs.push(Rung {
                 via: Via::Direct,
+                asked: None,
                 how: "IPv4".to_owned(),
                 outcome: Outcome::Refused {
                     reason: Reason::NoRoute,
@@ -526,6 +534,7 @@ impl Keeper {
         };
         Rung {
             via: Via::Fixed,
+            asked: None,
             how: "the operator's word".to_owned(),
             outcome,
             took: start.elapsed(),
@@ -602,6 +611,7 @@ fn relay_hosts(allocation: &Allocation) -> [IpAddr; 2] {
 fn switched_off(via: Via) -> Rung {
     Rung {
         via,
+        asked: None,
         how: String::new(),
         outcome: Outcome::Skipped {
             reason: Reason::NotAllowed,

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
+use crate::router::Protocol;
 use crate::survey::Class;
 use crate::{Reason, Situation, Via};
 
@@ -32,12 +33,26 @@ pub struct Rung {
     pub via: Via,
     /// How: a protocol, a server.
     pub how: String,
+    /// For a mapping: who was asked, and by which protocol.
+    #[serde(skip)]
+    pub asked: Option<(Router, Protocol)>,
     /// What it came to.
     #[serde(flatten)]
     pub outcome: Outcome,
     /// How long that took.
     #[serde(rename = "ms", serialize_with = "milliseconds")]
     pub took: Duration,
+}
+
+/// A router that can be asked for a mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Router {
+    /// This machine's own, for IPv4.
+    Own,
+    /// The next one out behind two, for IPv4.
+    Next,
+    /// This machine's own, for a pinhole in its IPv6 firewall.
+    Ipv6,
 }
 
 /// What a rung came to.
@@ -96,7 +111,7 @@ impl Outcome {
 }
 
 /// How a standing endpoint is known to stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Proof {
     /// Somebody outside connected to it at our request.
@@ -116,7 +131,7 @@ pub enum Proof {
 }
 
 /// What is not known of an endpoint that may stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Doubt {
     /// A firewall may stand before it.
@@ -169,7 +184,7 @@ impl NetView {
 
     /// Whether the second router out is the carrier's (RFC 6598).
     pub(crate) fn beyond_carrier(&self) -> bool {
-        self.hops.iter().any(|hop| Class::of(*hop) == Class::Shared)
+        self.hops.iter().any(|hop| Class::is_carriers(*hop))
     }
 
     /// Whether another private router stands beyond the first.

@@ -103,11 +103,9 @@ pub(crate) fn tell(view: &NetView, rungs: &[Rung]) -> Vec<Situation> {
             if stands(Via::Fixed, true) {
                 told.push(Situation::Forwarded);
             }
-            let carrier = |reason: &Reason| matches!(reason, Reason::BehindAnother(ip) if Class::of(*ip) == Class::Shared);
-            if refused(Via::Mapped, carrier)
-                || Class::of(own.into()) == Class::Shared
-                || view.beyond_carrier()
-            {
+            let carrier =
+                |reason: &Reason| matches!(reason, Reason::BehindAnother(ip) if Class::is_carriers(*ip));
+            if refused(Via::Mapped, carrier) || Class::is_carriers(own.into()) || view.beyond_carrier() {
                 told.push(Situation::CarrierNat);
             } else if refused(Via::Mapped, |r| {
                 matches!(r, Reason::BehindAnother(_) | Reason::Differs { .. })

@@ -361,6 +361,7 @@ fn climbed(plan: Plan, rungs: &[(Via, &str, bool)]) -> (Reach, watch::Sender<Rep
         };
         Rung {
             via: *via,
+            asked: None,
             how: String::new(),
             outcome,
             took: Duration::ZERO,

@@ -34,6 +34,10 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Bytes that a connection may have taken and not sent yet: enough to be sending until there are more, few enough to be in
+/// the cache when the receiver reads them.
+const UNSENT: u32 = 256 * 1024;
+
 /// Makes a connection pass bytes on at once and notice that the other side is gone. What the kernel refuses is a
 /// lesser service, no failure.
 pub(crate) fn prepare(stream: &TcpStream) {
@@ -42,6 +46,7 @@ pub(crate) fn prepare(stream: &TcpStream) {
     let _ = socket.set_tcp_keepalive(&KEEPALIVE);
     let _ = socket.set_tcp_user_timeout(None);
     let _ = socket.set_out_of_band_inline(true);
+    let _ = socket.set_tcp_notsent_lowat(UNSENT);
 }
 
 /// What is sent to a client that is gone keeps keepalive from asking, so it has as long to be acknowledged. Only for

@@ -26,11 +26,12 @@ struct Pipe {
 const SMALL: usize = 4 * 1024;
 /// What a pipe holds by default.
 const DEFAULT: usize = 64 * 1024;
-/// What costs a quarter less CPU, and what the kernel lets anybody have (`fs.pipe-max-size`).
-const LARGE: usize = 1024 * 1024;
+/// What costs a third less CPU. Larger ones cost less still, but by the time that the receiver reads, its bytes have
+/// left the cache, and the receiver pays more than was saved.
+const LARGE: usize = 256 * 1024;
 /// Large pipes at a time, in all of this process. A user may have 64 MiB of pipes (`fs.pipe-user-pages-soft`), and
 /// beyond that new ones hold next to nothing: this leaves room for 700 of the default size.
-const MOST_LARGE: usize = 16;
+const MOST_LARGE: usize = 64;
 
 static LARGE_PIPES: AtomicUsize = AtomicUsize::new(0);
 

@@ -2,9 +2,11 @@
 
 mod config;
 mod ftp;
+mod hash;
 mod listen;
 mod reachable;
 mod service;
+pub mod sftp;
 mod sockets;
 
 use std::io;

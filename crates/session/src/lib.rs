@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use pasarela_dtp::Pace;
-use pasarela_store::{Entry, ErrorKind, File, Metadata, Open, Pages, Storage, VirtualPath};
+use pasarela_store::{Entry, ErrorKind, File, Metadata, Open, Pages, Storage, VirtualPath, Volume};
 
 pub use account::{Account, May, Permission};
 
@@ -126,6 +126,11 @@ impl Session {
         Ok(self.with(Permission::Rename)?.rename(from, to, replace).await?)
     }
 
+    /// Renames where nothing stands under `to`; else it is [`ErrorKind::Exists`]. Needs `rename`.
+    pub async fn rename_new(&self, from: &VirtualPath, to: &VirtualPath) -> Result<()> {
+        Ok(self.with(Permission::Rename)?.rename(from, to, false).await?)
+    }
+
     /// Sets the modification time. Needs `attributes`.
     pub async fn set_modified(&self, path: &VirtualPath, to: SystemTime) -> Result<()> {
         Ok(self.with(Permission::Attributes)?.set_modified(path, to).await?)
@@ -144,6 +149,17 @@ impl Session {
     /// Bytes left for uploads. Needs `write`.
     pub async fn space(&self, dir: &VirtualPath) -> Result<Option<u64>> {
         Ok(self.with(Permission::Write)?.space(dir).await?)
+    }
+
+    /// The file system that holds a path. Needs `write`.
+    pub async fn volume(&self, path: &VirtualPath) -> Result<Volume> {
+        Ok(self.with(Permission::Write)?.volume(path).await?)
+    }
+
+    /// Whether the account has a permission that something done through an open file needs: `read` to read back
+    /// what an upload goes on with, `write` to change bytes that stood before it, `attributes` to set its own.
+    pub fn check(&self, permission: Permission) -> Result<()> {
+        self.with(permission).map(|_| ())
     }
 
     /// The store, for an operation that needs `permission`: there is no other way to it.

@@ -86,6 +86,9 @@ impl Storage for Recorder {
     async fn space(&self, _: &VirtualPath) -> pasarela_store::Result<Option<u64>> {
         self.note("space")
     }
+    async fn volume(&self, _: &VirtualPath) -> pasarela_store::Result<Volume> {
+        self.note("volume")
+    }
 }
 
 /// An account of that name over a store of its own, with every permission.
@@ -152,10 +155,12 @@ fn operations() -> Vec<Operation> {
         operation!("remove_file", &[Delete], s => s.remove_file(&path("ten"))),
         operation!("remove_dir", &[Delete], s => s.remove_dir(&path("ten"))),
         operation!("rename", &[Rename], s => s.rename(&path("ten"), &path("new"))),
+        operation!("rename, never over a file", &[Rename], s => s.rename_new(&path("ten"), &path("new"))),
         operation!("set_modified", &[Attributes], s => s.set_modified(&path("ten"), SystemTime::UNIX_EPOCH)),
         operation!("set_mode", &[Attributes], s => s.set_mode(&path("ten"), 0o4777)),
         operation!("make_link", &[Link], s => s.make_link(b"ten", &path("new"))),
         operation!("space", &[Write], s => s.space(&path("/"))),
+        operation!("volume", &[Write], s => s.volume(&path("/"))),
     ]
 }
 
@@ -217,6 +222,23 @@ async fn renaming_over_a_file_needs_delete_as_well() {
         let (session, store) = session(may);
         let _ = session.rename(&path("ten"), &path("new")).await;
         assert_eq!(store.calls(), [call]);
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_delete_renames_over_nothing_that_was_to_stay() {
+    let (session, store) = session(May::everything());
+    let _ = session.rename_new(&path("ten"), &path("new")).await;
+    assert_eq!(store.calls(), ["rename replace=false"]);
+}
+
+#[test]
+fn a_permission_is_checked_by_itself() {
+    for permission in Permission::ALL {
+        for may in all_sets() {
+            let (session, _) = session(may);
+            assert_eq!(session.check(permission).is_ok(), may.allows(permission));
+        }
     }
 }
 

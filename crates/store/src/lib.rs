@@ -69,6 +69,11 @@ pub trait Storage: Send + Sync + 'static {
 
     /// Bytes that an upload into this directory may still take, where the backend can tell.
     async fn space(&self, dir: &VirtualPath) -> Result<Option<u64>>;
+
+    /// The file system that holds `path`, where the backend has one; else [`ErrorKind::Unsupported`].
+    async fn volume(&self, _path: &VirtualPath) -> Result<Volume> {
+        Err(ErrorKind::Unsupported.into())
+    }
 }
 
 /// How a file is opened.
@@ -115,6 +120,12 @@ pub trait File: Send + Sync {
 
     /// Writes all of `bytes` at `offset`. Never leaves a hole that the caller did not ask for.
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
+
+    /// Cuts an upload to `size` bytes, or fills it up with zeros; [`ErrorKind::Unsupported`] where the backend takes
+    /// bytes in their order only.
+    async fn set_size(&self, _size: u64) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// The length at the moment of the call.
     async fn size(&self) -> Result<u64>;
@@ -176,6 +187,23 @@ pub struct Metadata {
     pub links: u64,
     /// What identifies the file while it exists (device and inode).
     pub unique: (u64, u64),
+}
+
+/// What a backend knows of the file system that holds a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Volume {
+    /// Bytes of the unit that blocks are counted in.
+    pub block: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that are free.
+    pub free: u64,
+    /// Blocks that an upload may still take.
+    pub available: u64,
+    /// Files that there can be.
+    pub files: u64,
+    /// Files that there can still be.
+    pub files_free: u64,
 }
 
 /// The kind of an entry.

@@ -14,9 +14,9 @@ mod visitor;
 
 pub use certificate::{Fingerprint, Material, MaterialError};
 pub use client::{
-    BadPin, ClientTls, ConnectError, Facts, Known, KnownServers, Pin, Shown, Stranger, Trust, TrustError,
-    public_key_of,
+    BadPin, ClientTls, ConnectError, Facts, Known, KnownServers, Lack, Pin, Shown, Stranger, Trust,
+    TrustError, Validity, public_key_of,
 };
-pub use server::{Accepted, ServerTls};
+pub use server::{ALPN_DATA, Accepted, ServerTls};
 pub use stream::Stream;
 pub use tag::Tag;

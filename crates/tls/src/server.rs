@@ -83,7 +83,10 @@ impl Role {
 /// What clients may offer (RFC 7301); something else alone ends the handshake, so that nobody can turn a browser's
 /// HTTPS against us (ALPACA, CVE-2021-3618). `x-filezilla-ftp` is left out on purpose: a FileZilla that gets it
 /// insists on that protocol's rules for its data connections.
-const ALPN: [&[u8]; 2] = [b"ftp", b"ftp-data"];
+const ALPN: [&[u8]; 2] = [b"ftp", ALPN_DATA];
+
+/// What a client calls its data connections (RFC 7301), so that they cannot be taken for control connections.
+pub const ALPN_DATA: &[u8] = b"ftp-data";
 
 /// The most tickets that a client may ask for (RFC 9149).
 const MOST_TICKETS: usize = 16;

@@ -113,6 +113,15 @@ impl Stream {
         self.send_now();
     }
 
+    /// Sends what was held back and close_notify, and leaves the sending side of TCP open: there are proxies that end
+    /// both directions with the first of them, and the peer's last bytes with them.
+    ///
+    /// # Errors
+    /// Those of TCP.
+    pub async fn say_goodbye(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_last_word(cx)).await
+    }
+
     pub(crate) fn tls(&self) -> &Connection {
         &self.tls
     }
@@ -201,13 +210,17 @@ impl Stream {
         Poll::Ready(Ok(taken))
     }
 
-    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_last_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.said_goodbye {
             self.said_goodbye = true;
             self.tickets = Tickets::AtOnce;
             self.tls.send_close_notify();
         }
-        ready!(self.poll_send(cx))?;
+        self.poll_send(cx)
+    }
+
+    fn poll_goodbye(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_last_word(cx))?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

@@ -9,10 +9,12 @@
 )]
 
 pub mod clients;
+pub mod doctor;
 pub mod matrix;
 pub mod probe;
 pub mod relay;
 pub mod site;
+pub mod vsftpd;
 
 use std::env;
 

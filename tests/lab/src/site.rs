@@ -324,7 +324,8 @@ pub fn ladder(lab: &Lab, arguments: &[&OsStr]) -> serde_json::Value {
 }
 
 /// The lab's STUN servers, as far as its server side has addresses of their family.
-fn stun_servers(lab: &Lab) -> Vec<SocketAddr> {
+#[must_use]
+pub fn stun_servers(lab: &Lab) -> Vec<SocketAddr> {
     let addresses = lab.addresses();
     let mut servers = vec![addresses.stun];
     if addresses.stun.is_ipv4() {

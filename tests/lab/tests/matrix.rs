@@ -95,6 +95,13 @@ fn a_server_that_ends_leaves_no_mapping() {
 fn a_killed_server_leaves_nothing_stale_to_the_next_one() {
     let Some(lab) = lab("upnp") else { return };
     let site = Site::start(lab).unwrap();
+    // That was said of port 21; the other one has a keeper of its own.
+    let url = format!("url=\"ftps://{}\"", site.lab.addresses().implicit);
+    let patience = std::time::Duration::from_secs(60);
+    let said = site
+        .server
+        .wait_for_log(patience, |line| line.contains(&url).then_some(()));
+    assert!(said.is_some(), "{}", site.server.log());
     let inside = |site: &Site| -> Vec<u16> {
         let mappings = site.lab.mappings().unwrap();
         let mut ports: Vec<u16> = mappings.iter().map(|mapping| mapping.inside.port()).collect();

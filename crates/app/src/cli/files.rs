@@ -33,6 +33,7 @@ mod open;
 mod operand;
 mod places;
 mod private;
+mod proxy;
 pub(crate) mod shell;
 mod show;
 mod sync;
@@ -43,13 +44,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 use pasarela_client::TrustError;
-use pasarela_client::transfer::{self, Bucket, Options, Pace, Retries};
+use pasarela_client::transfer::{self, Aside, Bucket, Options, Pace, Retries};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::units::{self, Rate};
 use crate::failure::{Failure, Kind, Problem};
-use open::Opener;
+pub(super) use open::Opener;
 pub(crate) use open::Reaching;
 use show::Manner;
 
@@ -138,13 +139,27 @@ pub(crate) struct Copying {
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
 
-    /// Read each large file in so many ranges at once, where both places can
+    /// Move each large file in so many ranges at once, where both places can
+    ///
+    /// Downloads come in ranges from any server that has REST. Uploads go in ranges to servers alone that are known to
+    /// put them together again, which few do (vsftpd with lock_upload_files off); others get the file in one piece.
     #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     segments: u16,
 
     /// How each result is checked
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Verify::Auto)]
     verify: Verify,
+
+    /// Upload under another name and rename when it is whole, or fail
+    ///
+    /// So it is done without this flag too, unless the server does it by itself, as ours does, or refuses to rename. A
+    /// cut upload then leaves what stood there, and a part `.NAME.NUMBER.part` beside it, which -c goes on with.
+    #[arg(long, conflicts_with = "no_atomic")]
+    atomic: bool,
+
+    /// Upload into the file itself: it keeps its owner and permissions, and is cut off where the upload is
+    #[arg(long)]
+    no_atomic: bool,
 
     /// Try what failed and may pass so many times again
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -215,6 +230,11 @@ impl Copying {
                 Verify::Size => transfer::Verify::Size,
                 Verify::Off => transfer::Verify::Off,
             },
+            aside: match (self.atomic, self.no_atomic) {
+                (true, _) => Aside::Always,
+                (false, true) => Aside::Never,
+                (false, false) => Aside::Auto,
+            },
             retries: Retries {
                 times: self.retry,
                 ..Retries::default()
@@ -230,7 +250,10 @@ const MOMENT: Duration = Duration::from_secs(2);
 
 /// Runs a command until it is done or interrupted. A first SIGINT or SIGTERM asks it to stop; it has a moment to
 /// leave things in order.
-fn run<W>(reaching: &Reaching, work: impl FnOnce(Opener, CancellationToken) -> W) -> Result<ExitCode, Failure>
+pub(super) fn run<W>(
+    reaching: &Reaching,
+    work: impl FnOnce(Opener, CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
 where
     W: Future<Output = Result<u8, Failure>>,
 {

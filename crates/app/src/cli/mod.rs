@@ -1,12 +1,14 @@
 //! The command line: commands and flags; what a flag means is defined by its key in the table of keys.
 
 pub(crate) mod config;
+pub(crate) mod doctor;
 pub(crate) mod documents;
 pub(crate) mod files;
 pub(crate) mod passwd;
 pub(crate) mod reach;
 pub(crate) mod relay;
 pub(crate) mod serve;
+pub(crate) mod sftp_server;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -66,8 +68,14 @@ pub(crate) enum Command {
     /// Lend addresses of this machine to servers behind NAT (a TURN server for TCP)
     #[command(after_long_help = relay::EXAMPLES)]
     Relay(relay::Flags),
+    /// Serve one SFTP session on standard input and output (a subsystem of an SSH server)
+    #[command(after_long_help = sftp_server::EXAMPLES)]
+    SftpServer(sftp_server::Flags),
     #[command(flatten)]
     Files(files::Command),
+    /// Find out why transfers fail: with a server, on this machine's network, or of a server's own configuration
+    #[command(after_long_help = doctor::EXAMPLES)]
+    Doctor(doctor::Flags),
     /// Save a server and a folder there under a name, with its password
     #[command(after_long_help = files::login::EXAMPLES)]
     Login(files::login::Flags),

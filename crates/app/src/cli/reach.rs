@@ -6,17 +6,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use pasarela_reach::{Listening, Publication, Reach};
+use pasarela_doctor::climb::{Climb, Probe};
+use pasarela_reach::Reach;
+use pasarela_server::Listener;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpListener;
 
 use super::{Loaded, ServeFlags, print};
 use crate::failure::{Failure, Kind, Problem};
 use crate::{listen, log, reach_state, surroundings};
-
-/// How long the first climb may take until what has been found is shown all the same.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a running server's document is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -77,43 +74,22 @@ async fn follow(flags: &Flags, dir: &Path, mut document: Value) -> Result<ExitCo
 /// Climbs the ladder for the ports that `serve` would listen on, without serving.
 async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<ExitCode, Failure> {
     let reach = Reach::new(typed.plan());
-    let shares_port = reach.plan().shares_port();
     let mut changes = reach.changes();
-    // Whoever comes hears a word that only this process knows, so that it recognises itself.
-    let mark = format!(
-        "220 {:016x}",
-        getrandom::u64()
-            .map_err(|error| { Problem::new(format!("no random numbers: {error}")).fails(Kind::Other) })?
-    );
-    let listeners = listen::listeners(typed)?;
-    let mut publications: Vec<Publication> = Vec::new();
-    for listener in listeners {
-        let wrong = |error: std::io::Error| Problem::new(error.to_string()).fails(Kind::Bind);
-        let address = listener.socket.local_addr().map_err(wrong)?;
-        let socket = TcpListener::from_std(listener.socket).map_err(wrong)?;
-        tokio::spawn(greet(socket, mark.clone()));
-        publications.push(reach.publish(Listening {
-            address,
-            shares_port,
-            greeting: Some(mark.clone()),
-            scheme: Some(if listener.implicit { "ftps" } else { "ftp" }),
-        }));
-    }
-    let all_climbed = async {
-        for publication in &publications {
-            let mut report = publication.report();
-            // A keeper that is gone has nothing to add.
-            let _ = report.wait_for(|report| report.settled).await;
-        }
+    let probe = |listener: Listener| Probe {
+        socket: listener.socket,
+        scheme: Some(if listener.implicit { "ftps" } else { "ftp" }),
     };
-    let _ = tokio::time::timeout(PATIENCE, all_climbed).await;
+    let probes = listen::listeners(typed)?.into_iter().map(probe).collect();
+    let climb =
+        Climb::start(reach, probes).map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+    climb.settled().await;
     let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
         .map_err(|error| Problem::new(format!("signals: {error}")).fails(Kind::Other))?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
         .map_err(|error| Problem::new(format!("signals: {error}")).fails(Kind::Other))?;
     let document = loop {
         changes.mark_unchanged();
-        let document = reach_state::document(&reach.reports());
+        let document = reach_state::document(&climb.reports());
         flags.show(&document)?;
         if !flags.watch {
             break document;
@@ -124,21 +100,8 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
             _ = terminate.recv() => break document,
         }
     };
-    for publication in publications {
-        publication.close().await;
-    }
+    climb.close().await;
     Ok(verdict(&document))
-}
-
-/// Says `mark` to whoever comes.
-async fn greet(listener: TcpListener, mark: String) {
-    loop {
-        match listener.accept().await {
-            // One that does not take it is none of ours.
-            Ok((mut stream, _)) => drop(stream.write_all(mark.as_bytes()).await),
-            Err(_) => tokio::time::sleep(LOOK).await,
-        }
-    }
 }
 
 fn verdict(document: &Value) -> ExitCode {

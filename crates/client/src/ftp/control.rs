@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
 
+use super::dial::Route;
 use super::wire::Wire;
+use crate::proxy::Host;
 use crate::{Failure, FailureKind};
 
 /// One control connection.
@@ -24,9 +26,17 @@ pub(super) struct Control {
     received: BytesMut,
     /// Why nothing more comes.
     failed: Option<Failure>,
+    pub(super) route: Route,
+    /// The server, or the proxy on the way to it.
     pub(super) peer: SocketAddr,
     pub(super) local: SocketAddr,
+    /// What was said, where somebody wants to know.
+    transcript: Option<Vec<String>>,
+    is_tampered_with: bool,
 }
+
+/// The most lines of a transcript; later ones are left out.
+const LONGEST_TRANSCRIPT: usize = 500;
 
 /// What happened on a control connection.
 #[derive(Debug)]
@@ -38,7 +48,7 @@ pub(super) enum Event {
 }
 
 impl Control {
-    pub(super) fn new(wire: Wire, patience: Patience) -> Result<Self, Failure> {
+    pub(super) fn new(wire: Wire, route: Route, patience: Patience) -> Result<Self, Failure> {
         let gone = |error: io::Error| Failure::new(FailureKind::Lost, error.to_string());
         let mut peer = wire.peer().map_err(gone)?;
         // A socket of IPv6 for an address of IPv4 (`::ffff:…`) would ask for EPSV with the wrong family.
@@ -46,6 +56,7 @@ impl Control {
         let mut local = wire.tcp().local_addr().map_err(gone)?;
         local.set_ip(local.ip().to_canonical());
         Ok(Self {
+            route,
             peer,
             local,
             wire: Some(wire),
@@ -54,11 +65,43 @@ impl Control {
             is_flushed: true,
             received: BytesMut::with_capacity(4096),
             failed: None,
+            transcript: None,
+            is_tampered_with: false,
         })
+    }
+
+    /// Keeps what is said from now on: `> COMMAND` and `< REPLY`, secrets left out.
+    pub(super) fn record(&mut self) {
+        self.transcript = Some(Vec::new());
+    }
+
+    pub(super) fn transcript(&self) -> &[String] {
+        self.transcript.as_deref().unwrap_or_default()
+    }
+
+    fn keep(&mut self, line: String) {
+        if let Some(transcript) = &mut self.transcript
+            && transcript.len() < LONGEST_TRANSCRIPT
+        {
+            transcript.push(line);
+        }
     }
 
     pub(super) fn is_protected(&self) -> bool {
         self.wire.as_ref().is_some_and(Wire::is_tls)
+    }
+
+    /// Whether bytes in clear came behind the reply to AUTH (CVE-2021-22947).
+    pub(super) fn is_tampered_with(&self) -> bool {
+        self.is_tampered_with
+    }
+
+    /// Version and cipher suite, where it is protected.
+    pub(super) fn cipher(&self) -> Option<(&'static str, &'static str)> {
+        match &self.wire {
+            Some(Wire::Tls(tls)) => Some((tls.protocol(), tls.cipher())),
+            _ => None,
+        }
     }
 
     /// Whether it can be sent for an errand and the server has not hung up meanwhile, as far as can be seen.
@@ -75,6 +118,15 @@ impl Control {
     /// Whether something has come that nobody has read.
     pub(super) fn has_unread(&self) -> bool {
         self.wire.as_ref().is_some_and(|wire| peek(wire.tcp()).is_some())
+    }
+
+    /// Whether the server may be one of IPv4, which PASV is for (RFC 959).
+    pub(super) fn may_be_ipv4(&self) -> bool {
+        match &self.route {
+            Route::Direct => self.peer.is_ipv4(),
+            Route::Through(_, Host::Address(address)) => address.is_ipv4(),
+            Route::Through(_, Host::Name(_)) => true,
+        }
     }
 
     pub(super) fn begin(&mut self, errand: Errand) -> Result<(), Failure> {
@@ -113,13 +165,20 @@ impl Control {
             while let Some(output) = self.pi.poll_output() {
                 match output {
                     Output::Send(bytes) => self.unsent.extend_from_slice(&bytes),
-                    Output::Said(line) => tracing::debug!(command = line, "sent"),
-                    Output::Heard(reply) => tracing::debug!(%reply, "received"),
+                    Output::Said(line) => {
+                        tracing::debug!(command = line, "sent");
+                        self.keep(format!("> {line}"));
+                    }
+                    Output::Heard(reply) => {
+                        tracing::debug!(%reply, "received");
+                        self.keep(format!("< {reply}"));
+                    }
                     Output::Met(quirk) => tracing::debug!(?quirk, "the server has a way of its own"),
                     Output::StartTls => return Ok(Event::StartTls),
                     Output::Began(_) => return Ok(Event::Began),
                     Output::Done(outcome) => return Ok(Event::Done(outcome)),
                     Output::Failed(fault) => {
+                        self.is_tampered_with |= fault == Fault::BytesBehindAuth;
                         let failure = Failure::from(fault);
                         self.failed = Some(failure.clone());
                         return Err(failure);
@@ -180,7 +239,10 @@ impl Control {
     pub(super) fn take_tcp(&mut self) -> Result<TcpStream, Failure> {
         match self.wire.take() {
             Some(Wire::Plain(tcp)) if self.received.is_empty() => Ok(tcp),
-            _ => Err(Fault::BytesBehindAuth.into()),
+            _ => {
+                self.is_tampered_with = true;
+                Err(Fault::BytesBehindAuth.into())
+            }
         }
     }
 

@@ -5,17 +5,19 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
+use pasarela_tls::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use super::control::{Control, Event, unexpected};
-use super::dial::dial_data;
+use super::dial::{DataError, Route, dial_data};
 use super::login::{Connection, tls_failure};
 use super::pool::Pool;
 use super::site::Options;
@@ -45,7 +47,7 @@ impl Way {
 }
 
 /// A data connection in the making.
-enum Prospect {
+pub(super) enum Prospect {
     Connected(TcpStream),
     /// The server is to connect here.
     Expected(TcpListener),
@@ -80,58 +82,10 @@ impl Connection {
         let since = Instant::now();
         let prospect = self.prospect(pool).await?;
         let since = Stopwatch::lap(options.stopwatch.as_ref(), Phase::DataConnection, since);
-        self.control.begin(Errand::Transfer { restart, command })?;
-
-        // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
-        // it before they reply and some after.
         let tls = self.tls.clone();
-        let peer = self.control.peer.ip();
-        let control = &mut self.control;
-        let connecting = async {
-            let tcp = match prospect {
-                Prospect::Connected(tcp) => tcp,
-                Prospect::Expected(listener) => accept_from(listener, peer).await?,
-            };
-            match tls {
-                None => Ok(Wire::Plain(tcp)),
-                Some(tls) => {
-                    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
-                    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
-                    Ok(Wire::Tls(Box::new(stream)))
-                }
-            }
-        };
-        let connecting = timeout(options.connect_timeout, connecting);
-        tokio::pin!(connecting);
-        let (mut wire, mut began, mut end) = (None, false, None);
-        while wire.is_none() || !(began || end.is_some()) {
-            tokio::select! {
-                biased;
-                event = control.next(), if end.is_none() => match event? {
-                    Event::Began => began = true,
-                    Event::Done(Outcome::Refused(reply)) => return Err(refused(doing, reply, peer)),
-                    Event::Done(outcome) => end = Some(Ok(outcome)),
-                    Event::StartTls => {}
-                },
-                made = &mut connecting, if wire.is_none() => match made {
-                    Ok(Ok(made)) => wire = Some(made),
-                    failed => {
-                        let failure = match failed {
-                            Ok(Err(failure)) => failure,
-                            _ => Failure::new(FailureKind::Data, "the data connection did not come about in time"),
-                        };
-                        return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
-                    }
-                },
-            }
-        }
-        let wire = wire.ok_or_else(|| Failure::new(FailureKind::Data, "no data connection"))?;
+        let begun = begin(&mut self.control, prospect, tls, options, restart, command, doing).await?;
         Stopwatch::lap(options.stopwatch.as_ref(), Phase::Begin, since);
-        Ok(Transfer {
-            wire,
-            end,
-            stall: options.stall_timeout,
-        })
+        Ok(begun)
     }
 
     async fn prospect(&mut self, pool: &Pool) -> Result<Prospect, Failure> {
@@ -148,7 +102,13 @@ impl Connection {
                     tracing::info!(%failure, "passive mode failed; the server is asked to connect to us");
                     (Way::Active, Prospect::Expected(self.active().await?))
                 }
-                Err(failure) => return Err(failure),
+                Err(failure) => {
+                    return Err(Failure {
+                        // Where data connections came about before, the next one may too.
+                        is_lasting: failure.is_lasting && before == Way::Unknown,
+                        ..failure
+                    });
+                }
             }
         };
         pool.way.store(way as u8, Ordering::Relaxed);
@@ -158,77 +118,59 @@ impl Connection {
     /// EPSV, and PASV where that is refused, fails, or takes too long; in the other order where PASV worked before.
     async fn passive(&mut self, before: Way, options: &Options) -> Result<(Way, TcpStream), Failure> {
         let control = &mut self.control;
-        let (peer, local) = (control.peer, control.local);
+        let (peer, local, route) = (control.peer, control.local, control.route.clone());
         let connect = |endpoint: Endpoint| {
-            if let Some(told) = endpoint.told
+            if let (Route::Direct, Some(told)) = (&route, endpoint.told)
                 && IpAddr::V4(told) != peer.ip()
             {
                 tracing::debug!(%told, peer = %peer.ip(), "the server announces another address; its own is used");
             }
-            let to = SocketAddr::new(peer.ip(), endpoint.port);
-            let within = options.connect_timeout;
+            let (route, within) = (route.clone(), options.connect_timeout);
             async move {
-                match timeout(within, dial_data(local, to)).await {
-                    Ok(connected) => connected.map_err(|error| (to, error)),
-                    Err(_) => Err((to, io::ErrorKind::TimedOut.into())),
-                }
+                let connected = timeout(within, dial_data(&route, local, peer, endpoint.port)).await;
+                connected
+                    .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+                    .map_err(|error| unreachable_port(peer, endpoint.port, error))
             }
         };
-        let mut first = Form::Extended;
-        if before == Way::Plain && peer.is_ipv4() {
-            first = Form::Plain;
-        }
-        let other = match first {
-            Form::Extended if peer.is_ipv4() => Some(Form::Plain),
-            Form::Extended => None,
-            Form::Plain => Some(Form::Extended),
+        let (first, other) = match control.may_be_ipv4() {
+            true if before == Way::Plain => (Form::Plain, Some(Form::Extended)),
+            true => (Form::Extended, Some(Form::Plain)),
+            false => (Form::Extended, None),
         };
-        let refusal = match control.run(Errand::Passive(first)).await? {
+        let failed = match control.run(Errand::Passive(first)).await? {
             Outcome::Passive(endpoint) => {
-                let connecting = connect(endpoint);
-                tokio::pin!(connecting);
+                let mut connecting = Box::pin(connect(endpoint));
                 let early = tokio::select! {
                     connected = &mut connecting => Some(connected),
                     () = sleep(options.passive_patience), if other.is_some() => None,
                 };
-                match early {
-                    Some(Ok(tcp)) => return Ok((way(first), tcp)),
-                    Some(Err(error)) => unreachable_port(error),
-                    None => {
+                match (early, other) {
+                    (Some(Ok(tcp)), _) => return Ok((way(first), tcp)),
+                    (Some(Err(failure)), _) => failure,
+                    (None, other) => {
                         tracing::debug!(
                             port = endpoint.port,
                             "the data connection takes long; asking in the other way"
                         );
-                        // The server forgets its first endpoint when it gives a second one, so the first connection
-                        // counts only while there is none, or when there will be none.
+                        // The server forgets its first endpoint when it gives a second one: the first connection
+                        // counts only where there will be none, and must not come about beside it.
                         let form = other.unwrap_or(first);
-                        match control.run(Errand::Passive(form)).await? {
-                            Outcome::Passive(endpoint) => {
-                                return match connect(endpoint).await {
-                                    Ok(tcp) => Ok((way(form), tcp)),
-                                    Err(error) => Err(unreachable_port(error)),
-                                };
-                            }
-                            _ => {
-                                return match connecting.await {
-                                    Ok(tcp) => Ok((way(first), tcp)),
-                                    Err(error) => Err(unreachable_port(error)),
-                                };
-                            }
-                        }
+                        let Outcome::Passive(endpoint) = control.run(Errand::Passive(form)).await? else {
+                            return connecting.await.map(|tcp| (way(first), tcp));
+                        };
+                        drop(connecting);
+                        return connect(endpoint).await.map(|tcp| (way(form), tcp));
                     }
                 }
             }
             Outcome::Refused(reply) => no_passive(reply),
             other => return Err(unexpected(&other)),
         };
-        let Some(form) = other else { return Err(refusal) };
-        tracing::debug!(%refusal, "asking in the other way");
+        let Some(form) = other else { return Err(failed) };
+        tracing::debug!(%failed, "asking in the other way");
         match control.run(Errand::Passive(form)).await? {
-            Outcome::Passive(endpoint) => match connect(endpoint).await {
-                Ok(tcp) => Ok((way(form), tcp)),
-                Err(error) => Err(unreachable_port(error)),
-            },
+            Outcome::Passive(endpoint) => connect(endpoint).await.map(|tcp| (way(form), tcp)),
             Outcome::Refused(reply) => Err(no_passive(reply)),
             other => Err(unexpected(&other)),
         }
@@ -265,6 +207,77 @@ impl Connection {
     }
 }
 
+/// Gives a transfer command for a data connection that is there already, or that the server is to make.
+pub(super) async fn begin(
+    control: &mut Control,
+    prospect: Prospect,
+    tls: Option<Arc<ClientTls>>,
+    options: &Options,
+    restart: Option<u64>,
+    command: Vec<u8>,
+    doing: &str,
+) -> Result<Transfer, Failure> {
+    control.begin(Errand::Transfer { restart, command })?;
+
+    // The handshake begins when the command has gone out: servers make theirs when they have heard it. Some make
+    // it before they reply and some after.
+    let peer = control.peer.ip();
+    let connecting = async {
+        let tcp = match prospect {
+            Prospect::Connected(tcp) => tcp,
+            Prospect::Expected(listener) => accept_from(listener, peer).await?,
+        };
+        match tls {
+            None => Ok(Wire::Plain(tcp)),
+            Some(tls) => protect(&tls, tcp).await,
+        }
+    };
+    let connecting = timeout(options.connect_timeout, connecting);
+    tokio::pin!(connecting);
+    let (mut wire, mut began, mut end) = (None, false, None);
+    while wire.is_none() || !(began || end.is_some()) {
+        tokio::select! {
+            biased;
+            event = control.next(), if end.is_none() => match event? {
+                Event::Began => began = true,
+                Event::Done(Outcome::Refused(reply)) => return Err(refused(doing, reply, peer)),
+                Event::Done(outcome) => end = Some(Ok(outcome)),
+                Event::StartTls => {}
+            },
+            made = &mut connecting, if wire.is_none() => match made {
+                Ok(Ok(made)) => wire = Some(made),
+                failed => {
+                    let failure = match failed {
+                        Ok(Err(failure)) => failure,
+                        _ => late(),
+                    };
+                    return Err(words_of_server(control, doing, peer).await.unwrap_or(failure));
+                }
+            },
+        }
+    }
+    let wire = wire.ok_or_else(|| Failure::new(FailureKind::Data, "no data connection"))?;
+    Ok(Transfer {
+        wire,
+        end,
+        stall: options.stall_timeout,
+    })
+}
+
+async fn protect(tls: &ClientTls, tcp: TcpStream) -> Result<Wire, Failure> {
+    let stream = tls.connect_data(tcp).await.map_err(tls_failure)?;
+    tracing::debug!(resumed = stream.is_resumed(), "the data connection is protected");
+    Ok(Wire::Tls(Box::new(stream)))
+}
+
+fn late() -> Failure {
+    Failure::new(
+        FailureKind::Data,
+        "the data connection did not come about in time",
+    )
+    .hint("the server or a firewall before it lets connections to its passive ports wait")
+}
+
 fn way(form: Form) -> Way {
     match form {
         Form::Extended => Way::Extended,
@@ -278,7 +291,10 @@ fn may_be_active(control: &Control, options: &Options) -> bool {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
     };
-    options.active && is_near(control.peer.ip()) && is_near(control.local.ip())
+    options.active
+        && matches!(control.route, Route::Direct)
+        && is_near(control.peer.ip())
+        && is_near(control.local.ip())
 }
 
 /// The first connection from the server; those from elsewhere are nobody's.
@@ -295,12 +311,27 @@ async fn accept_from(listener: TcpListener, peer: IpAddr) -> Result<TcpStream, F
     }
 }
 
-fn unreachable_port((to, error): (SocketAddr, io::Error)) -> Failure {
-    let port = to.port();
-    Failure::new(
+fn unreachable_port(peer: SocketAddr, port: u16, error: DataError) -> Failure {
+    let error = match error {
+        DataError::Proxy(failure) => return *failure,
+        DataError::Io(error) => error,
+    };
+    let swallowed = error.kind() == io::ErrorKind::TimedOut;
+    let words = match swallowed {
+        true => "no answer".to_owned(),
+        false => error.to_string(),
+    };
+    let failure = Failure::new(
         FailureKind::Data,
-        format!("the data connection to {} on port {port} failed: {error}", to.ip()),
-    )
+        format!(
+            "the data connection to {} on port {port} failed: {words}",
+            peer.ip()
+        ),
+    );
+    Failure {
+        is_lasting: swallowed,
+        ..failure
+    }
     .hint(format!(
         "the server's firewall or router must let port {port} (its passive ports) through, not the control port alone"
     ))
@@ -333,6 +364,11 @@ async fn words_of_server(control: &mut Control, doing: &str, peer: IpAddr) -> Op
 }
 
 impl Transfer {
+    /// Whether its TLS session is that of an earlier connection; `None`: it is not protected.
+    pub(super) fn is_resumed(&self) -> Option<bool> {
+        self.wire.is_resumed()
+    }
+
     /// Reads on into `buf`, as far as there is room; 0 is the end of the data. May be dropped without loss.
     pub(super) async fn read(&mut self, control: &mut Control, buf: &mut BytesMut) -> Result<usize, Failure> {
         loop {
@@ -377,7 +413,13 @@ impl Transfer {
 
     /// Ends an upload's data: goodbye, and what the server has to say to that (tickets among it).
     pub(super) async fn shut_down(&mut self, control: &mut Control) -> Result<(), Failure> {
-        let shut = timeout(self.stall, self.wire.shutdown()).await;
+        let goodbye = async {
+            match (&mut self.wire, &control.route) {
+                (Wire::Tls(tls), Route::Through(..)) => tls.say_goodbye().await,
+                (wire, _) => wire.shutdown().await,
+            }
+        };
+        let shut = timeout(self.stall, goodbye).await;
         match shut {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.explain(control, &error).await),

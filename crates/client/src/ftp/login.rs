@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome};
+use pasarela_ftp_proto::user_pi::{Errand, Features, Outcome, Reply};
 use pasarela_tls::{ClientTls, ConnectError, Known, Shown, Trust, TrustError};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::control::{Control, Event, unexpected};
 use super::dial::dial;
 use super::site::{Security, Site};
+use super::software::Software;
 use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
 use crate::{Failure, FailureKind};
@@ -20,6 +21,7 @@ use crate::{Failure, FailureKind};
 pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) features: Arc<Features>,
+    pub(super) software: Software,
     /// Protects data connections; `None`: nothing is protected.
     pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) used: Instant,
@@ -64,10 +66,9 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let options = &site.options;
-    let lap = |phase, since| Stopwatch::lap(options.stopwatch.as_ref(), phase, since);
+    let lap = |phase, since| Stopwatch::lap(site.options.stopwatch.as_ref(), phase, since);
     let since = Instant::now();
-    let tcp = dial(&site.host, site.port, options.family, options.connect_timeout).await?;
+    let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
     let mut since = lap(Phase::Connect, since);
 
     let mut secured = None;
@@ -80,8 +81,8 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     } else {
         Wire::Plain(tcp)
     };
-    let mut control = Control::new(wire, site.patience())?;
-    expect(control.run(Errand::Greeting).await?, "greet us")?;
+    let mut control = Control::new(wire, route, site.patience())?;
+    let greeting = expect(control.run(Errand::Greeting).await?, "greet us")?;
     since = lap(Phase::Greeting, since);
 
     if site.security != Security::Implicit {
@@ -93,20 +94,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
             "protect data connections",
         )?;
     }
-    if secured.is_none() && !site.is_anonymous() && !site.options.plain_password {
-        return Err(Failure::new(
-            FailureKind::Tls,
-            format!(
-                "{} offers no TLS, and the password would go out in clear",
-                site.host
-            ),
-        )
-        .hint("allow plain passwords for this server only if everybody on the way may read it"));
-    }
-    expect(control.run(Errand::Login(site.credentials())).await?, "log in").map_err(|failure| Failure {
-        kind: FailureKind::Login,
-        ..failure
-    })?;
+    log_in(site, &mut control).await?;
     since = lap(Phase::Login, since);
     tracing::info!(host = site.host, protected = secured.is_some(), "logged in");
     if let Some((_, shown)) = &secured {
@@ -117,18 +105,44 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
         other => return Err(unexpected(&other)),
     };
     lap(Phase::Survey, since);
+    if let Some((tls, _)) = &secured
+        && features.parameters("ALPN") == Some("ftp-data")
+    {
+        tls.name_data_connections();
+    }
     Ok(Connection {
         control,
+        software: Software::of(greeting.text(), &features),
         features,
         tls: secured.map(|(tls, _)| tls),
         used: Instant::now(),
     })
 }
 
-type Secured = Option<(Arc<ClientTls>, Shown)>;
+/// Says who we are; no password goes out in clear unless that is allowed.
+pub(super) async fn log_in(site: &Site, control: &mut Control) -> Result<(), Failure> {
+    if !control.is_protected() && !site.is_anonymous() && !site.options.plain_password {
+        return Err(Failure::new(
+            FailureKind::Tls,
+            format!(
+                "{} offers no TLS, and the password would go out in clear",
+                site.host
+            ),
+        )
+        .hint("allow plain passwords for this server only if everybody on the way may read it"));
+    }
+    expect(control.run(Errand::Login(site.credentials())).await?, "log in")
+        .map_err(|failure| Failure {
+            kind: FailureKind::Login,
+            ..failure
+        })
+        .map(drop)
+}
+
+pub(super) type Secured = Option<(Arc<ClientTls>, Shown)>;
 
 /// AUTH TLS and what follows; `None`: refused, and nothing forbids to go on without.
-async fn protect(
+pub(super) async fn protect(
     site: &Site,
     control: &mut Control,
     tls: Result<Arc<ClientTls>, TrustError>,
@@ -172,7 +186,11 @@ async fn protect(
     }
 }
 
-async fn shake_hands(site: &Site, tls: &ClientTls, tcp: TcpStream) -> Result<(Wire, Shown), Failure> {
+pub(super) async fn shake_hands(
+    site: &Site,
+    tls: &ClientTls,
+    tcp: TcpStream,
+) -> Result<(Wire, Shown), Failure> {
     let shaken = timeout(site.options.connect_timeout, tls.connect_control(tcp)).await;
     let (stream, shown) = shaken
         .map_err(|_| {
@@ -197,6 +215,7 @@ pub(super) fn tls_failure(error: ConnectError) -> Failure {
         ConnectError::AnotherServer => Failure::new(FailureKind::Tls, error.to_string()),
         ConnectError::Handshake(error) => {
             Failure::new(FailureKind::Tls, format!("the TLS handshake failed: {error}"))
+                .hint("the server may not speak TLS here, or no version that we do; or something on the way cuts it off")
         }
         other => Failure::new(FailureKind::Tls, other.to_string()),
     }
@@ -222,7 +241,7 @@ fn distrust(error: TrustError) -> Failure {
     }
 }
 
-async fn known(site: &Site) -> Result<Option<Known>, Failure> {
+pub(super) async fn known(site: &Site) -> Result<Option<Known>, Failure> {
     let Some(servers) = site.known_servers().cloned() else {
         return Ok(None);
     };
@@ -239,7 +258,7 @@ async fn known(site: &Site) -> Result<Option<Known>, Failure> {
 }
 
 /// Keeps that the server had TLS. A memory that cannot be written is a reason to say so, not to stop.
-async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
+pub(super) async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
     let Some(servers) = site.known_servers().cloned() else {
         return;
     };
@@ -257,9 +276,9 @@ async fn remember(site: &Site, shown: &Shown, before: Option<Known>) {
     }
 }
 
-fn expect(outcome: Outcome, doing: &str) -> Result<(), Failure> {
+pub(super) fn expect(outcome: Outcome, doing: &str) -> Result<Reply, Failure> {
     match outcome {
-        Outcome::Done(_) => Ok(()),
+        Outcome::Done(reply) => Ok(reply),
         Outcome::Refused(reply) => Err(Failure::refused(doing, reply)),
         other => Err(unexpected(&other)),
     }

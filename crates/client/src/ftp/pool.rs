@@ -1,7 +1,7 @@
 //! The control connections of one site: handed out, taken back, and no more than the server takes.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::user_pi::Features;
@@ -9,7 +9,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::data::{Transfer, Way};
 use super::login::{self, Connection};
+use super::renaming::Renames;
 use super::site::Site;
+use super::software::Software;
 use crate::{Failure, FailureKind};
 
 /// What the connections of a site share.
@@ -25,8 +27,14 @@ pub(super) struct Pool {
     limit: AtomicUsize,
     /// What the first connection found.
     features: Mutex<Option<Arc<Features>>>,
+    /// Who serves, where it says so.
+    software: OnceLock<Software>,
     /// The way of data connections that worked last.
     pub(super) way: AtomicU8,
+    /// Whether this login may rename: a [`super::renaming::Renames`].
+    pub(super) renames: AtomicU8,
+    /// The server has refused to take ranges of an upload.
+    pub(super) refuses_ranges: AtomicBool,
     /// The server is mean with tickets of TLS 1.3.
     tls12: AtomicBool,
 }
@@ -55,7 +63,10 @@ impl Pool {
             open: AtomicUsize::new(0),
             limit: AtomicUsize::new(parallel),
             features: Mutex::default(),
+            software: OnceLock::new(),
             way: AtomicU8::new(Way::Unknown as u8),
+            renames: AtomicU8::new(Renames::Unknown as u8),
+            refuses_ranges: AtomicBool::new(false),
             tls12: AtomicBool::new(false),
             site,
         })
@@ -85,6 +96,7 @@ impl Pool {
             match login::open(&self.site, tls12).await {
                 Ok(connection) => {
                     std::mem::forget(counted);
+                    self.software.get_or_init(|| connection.software);
                     self.features()
                         .get_or_insert_with(|| Arc::clone(&connection.features));
                     return Ok(self.hand_out(connection, permit));
@@ -134,7 +146,8 @@ impl Pool {
                     if failure.reply.is_none() {
                         lease.discard();
                     }
-                    let may_pass = matches!(failure.kind, FailureKind::Data | FailureKind::Tls);
+                    let may_pass =
+                        matches!(failure.kind, FailureKind::Data | FailureKind::Tls) && !failure.is_lasting;
                     if !may_pass || attempt == TRANSFER_ATTEMPTS {
                         return Err(failure);
                     }
@@ -157,6 +170,11 @@ impl Pool {
     /// What the server can do, where that is known.
     pub(super) fn known_features(&self) -> Option<Arc<Features>> {
         self.features().clone()
+    }
+
+    /// Who serves, where that is known.
+    pub(super) fn software(&self) -> Software {
+        self.software.get().copied().unwrap_or(Software::Other)
     }
 
     pub(super) fn limit(&self) -> usize {

@@ -171,10 +171,18 @@ impl Task {
     async fn begin(&self, offset: u64) -> std::result::Result<Running, Failure> {
         let command = [b"RETR ", &self.path[..]].concat();
         let restart = (offset > 0).then_some(offset);
-        let (lease, transfer) = self
-            .pool
-            .transfer(None, restart, &command, "send the file")
-            .await?;
+        let begun = self.pool.transfer(None, restart, &command, "send the file").await;
+        let (lease, transfer) = match begun {
+            // The file was found before; servers have 550 for a right that is missing too.
+            Err(failure) if failure.kind == FailureKind::NotFound && failure.reply.is_some() => {
+                let still = size_of(&self.pool, &self.path).await;
+                return Err(match still {
+                    Ok(Some(_)) => failure.meant(FailureKind::Permission),
+                    _ => failure,
+                });
+            }
+            begun => begun?,
+        };
         Ok(Running {
             lease,
             transfer,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,22 +14,23 @@ use pasarela_ftp_proto::user_pi::{Features, Reply};
 use pasarela_store::{
     Entry, Error, ErrorKind, File, Kind, Metadata, Open, Pages, Result, Storage, VirtualPath,
 };
+use tokio::time::timeout;
 
 use super::listing::{Listing, default_mode, entry};
 use super::pool::{Lease, Pool};
 use super::reading::Reading;
 use super::site::Site;
 use super::writing::Writing;
-use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote};
+use crate::{Abilities, Algorithm, Digest, Failure, FailureKind, Remote, Uploads};
 
 /// A place reached by FTP or FTPS. Nothing is connected before the first operation. Cheap to clone; clones share
 /// their connections.
 #[derive(Clone)]
 pub struct FtpRemote {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
-type Outcome<T> = std::result::Result<T, Failure>;
+pub(super) type Outcome<T> = std::result::Result<T, Failure>;
 
 impl FtpRemote {
     /// A place at this site.
@@ -78,7 +80,7 @@ impl FtpRemote {
         }
     }
 
-    async fn look(&self, path: &VirtualPath) -> Outcome<Entry> {
+    pub(super) async fn look(&self, path: &VirtualPath) -> Outcome<Entry> {
         if path.is_root() {
             return Ok(root_entry());
         }
@@ -224,7 +226,7 @@ impl FtpRemote {
 
     /// What a refusal was about, where the server's 550 does not tell.
     async fn explain(&self, failure: Failure, path: &VirtualPath, wanted: Kind) -> Failure {
-        if failure.kind != FailureKind::NotFound {
+        if failure.kind != FailureKind::NotFound || failure.reply.is_none() {
             return failure;
         }
         let kind = match (self.look(path).await, wanted) {
@@ -242,7 +244,29 @@ impl FtpRemote {
             (Ok(_), _) => FailureKind::Permission,
             (Err(_), _) => failure.kind,
         };
-        Failure { kind, ..failure }
+        failure.meant(kind)
+    }
+
+    /// Why an upload was refused: servers have 550 and 553 for a name, a folder that is missing, and a right.
+    async fn explain_upload(&self, failure: Failure, path: &VirtualPath) -> Failure {
+        let is_vague = matches!(failure.kind, FailureKind::NotFound | FailureKind::BadName);
+        if !is_vague || failure.reply.is_none() {
+            return failure;
+        }
+        if let Ok(found) = self.look(path).await {
+            return failure.meant(match found.metadata.kind {
+                Kind::Directory => FailureKind::IsDirectory,
+                _ => FailureKind::Permission,
+            });
+        }
+        let Some(parent) = path.parent() else {
+            return failure;
+        };
+        match self.look(&parent).await {
+            Ok(_) if failure.kind == FailureKind::NotFound => failure.meant(FailureKind::Permission),
+            Ok(_) => failure,
+            Err(_) => failure.meant(FailureKind::NotFound),
+        }
     }
 
     async fn replaceable(&self, to: &VirtualPath, replace: bool) -> Outcome<()> {
@@ -279,7 +303,7 @@ impl Storage for FtpRemote {
         }
         match self.write(path, how).await {
             Ok(file) => Ok(file),
-            Err(failure) => Err(self.explain(failure, path, Kind::File).await.into()),
+            Err(failure) => Err(self.explain_upload(failure, path).await.into()),
         }
     }
 
@@ -298,11 +322,9 @@ impl Storage for FtpRemote {
     async fn make_dir(&self, path: &VirtualPath) -> Result<()> {
         match self.command("MKD", &path.to_bytes(), "make the folder").await {
             Ok(_) => Ok(()),
-            Err(failure) if failure.reply.is_some() && self.exists(path).await? => Err(Failure {
-                kind: FailureKind::Exists,
-                ..failure
+            Err(failure) if failure.reply.is_some() && self.exists(path).await? => {
+                Err(failure.meant(FailureKind::Exists).into())
             }
-            .into()),
             Err(failure) => Err(failure.into()),
         }
     }
@@ -323,18 +345,7 @@ impl Storage for FtpRemote {
 
     async fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> Result<()> {
         self.replaceable(to, replace).await?;
-        let mut lease = self.pool.lease().await?;
-        let control = &mut lease.connection()?.control;
-        // Looked at as a whole before half of it is sent.
-        let first = control.command("RNFR", &from.to_bytes()).await?;
-        if first.class() > 3 {
-            return Err(Failure::refused("rename it", first).into());
-        }
-        let second = control.command("RNTO", &to.to_bytes()).await?;
-        if !second.is_done() {
-            return Err(Failure::refused("rename it", second).into());
-        }
-        Ok(())
+        Ok(self.rename_over(from, to, replace).await?)
     }
 
     async fn set_modified(&self, path: &VirtualPath, to: SystemTime) -> Result<()> {
@@ -441,6 +452,10 @@ impl Remote for FtpRemote {
             set_times: features.has("MFMT"),
             ranges_down: restarts,
             ranges_up: restarts,
+            ranges_at_once: restarts
+                && self.pool.software().takes_ranges()
+                && !self.pool.refuses_ranges.load(Ordering::Relaxed),
+            confirms_size: features.has("SIZE"),
             digests: digests(&features),
             // RFC 959 does not say; every server that runs on a file system's rename does it.
             atomic_rename: true,
@@ -449,10 +464,49 @@ impl Remote for FtpRemote {
         }
     }
 
+    async fn uploads(&self, path: &VirtualPath) -> Result<Uploads> {
+        self.pool.survey().await?;
+        if self.pool.software().publishes_whole() {
+            return Ok(Uploads::Whole);
+        }
+        Ok(match self.may_rename(path).await? {
+            true => Uploads::Renamable,
+            false => Uploads::Shown,
+        })
+    }
+
+    async fn open_ranges(&self, path: &VirtualPath, starts: &[u64]) -> Result<Option<Vec<Arc<dyn File>>>> {
+        if !self.abilities().ranges_at_once {
+            return Ok(None);
+        }
+        let granted = timeout(GRANT, async {
+            let mut files: Vec<Arc<dyn File>> = Vec::new();
+            // All are open before the first byte goes out: whatever opening does to the file, no byte is lost by it.
+            for start in starts {
+                files.push(Arc::new(
+                    Writing::range(&self.pool, path.to_bytes(), *start).await?,
+                ));
+            }
+            Outcome::Ok(files)
+        });
+        match granted.await {
+            Ok(Ok(files)) => Ok(Some(files)),
+            refused => {
+                let failure = refused.ok().and_then(Outcome::err);
+                tracing::info!(?failure, "the server takes no ranges of an upload at once");
+                self.pool.refuses_ranges.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }
 }
+
+/// A server that lets uploads of one file wait for each other would let the second one wait for ever.
+const GRANT: Duration = Duration::from_secs(5);
 
 impl fmt::Debug for FtpRemote {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

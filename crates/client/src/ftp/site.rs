@@ -8,7 +8,7 @@ use pasarela_ftp_proto::user_pi::{Credentials, Patience};
 use pasarela_tls::{KnownServers, Trust};
 
 use super::stopwatch::Stopwatch;
-use crate::{Scheme, Secret, Url};
+use crate::{Proxy, Scheme, Secret, Url};
 
 /// A server and a login there.
 #[derive(Debug, Clone)]
@@ -59,7 +59,8 @@ pub enum Family {
 
 impl Family {
     /// Whether an address is of this kind.
-    pub(super) fn has(self, address: SocketAddr) -> bool {
+    #[must_use]
+    pub fn has(self, address: SocketAddr) -> bool {
         // An IPv4-mapped address (RFC 4291 §2.5.5.2) is reached by IPv4.
         let is_ipv4 = address.ip().to_canonical().is_ipv4();
         match self {
@@ -82,6 +83,8 @@ pub struct Options {
     pub lenient_close: bool,
     /// Which of the server's addresses are connected to.
     pub family: Family,
+    /// Through which all connections go; the server cannot connect to us then.
+    pub proxy: Option<Arc<Proxy>>,
     /// Control connections at once, at most; a server that takes fewer is heard.
     pub parallel: usize,
     /// Attempts to connect.
@@ -107,6 +110,7 @@ impl Default for Options {
             active: false,
             lenient_close: false,
             family: Family::Any,
+            proxy: None,
             parallel: 4,
             attempts: 3,
             connect_timeout: Duration::from_secs(20),
@@ -146,7 +150,8 @@ impl Site {
     }
 
     /// Whether its password is none.
-    pub(super) fn is_anonymous(&self) -> bool {
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
         [&b"anonymous"[..], b"ftp"]
             .iter()
             .any(|name| self.user.eq_ignore_ascii_case(name))

@@ -28,6 +28,14 @@ impl Wire {
         matches!(self, Self::Tls(_))
     }
 
+    /// Whether the handshake resumed a session; `None`: there was none.
+    pub(super) fn is_resumed(&self) -> Option<bool> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.is_resumed()),
+        }
+    }
+
     pub(super) fn peer(&self) -> io::Result<SocketAddr> {
         self.tcp().peer_addr()
     }

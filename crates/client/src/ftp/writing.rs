@@ -45,14 +45,36 @@ impl Writing {
         start: u64,
         restart: bool,
     ) -> std::result::Result<Self, Failure> {
-        let command = [verb.as_bytes(), b" ", &path[..]].concat();
         let restart = restart.then_some(start);
+        Self::open(pool, path, verb, start, restart, false).await
+    }
+
+    /// Begins an upload of the bytes behind `start`, beside others of the same file.
+    pub(super) async fn range(
+        pool: &Arc<Pool>,
+        path: Vec<u8>,
+        start: u64,
+    ) -> std::result::Result<Self, Failure> {
+        let restart = (start > 0).then_some(start);
+        Self::open(pool, path, "STOR", start, restart, true).await
+    }
+
+    async fn open(
+        pool: &Arc<Pool>,
+        path: Vec<u8>,
+        verb: &str,
+        start: u64,
+        restart: Option<u64>,
+        is_range: bool,
+    ) -> std::result::Result<Self, Failure> {
+        let command = [verb.as_bytes(), b" ", &path[..]].concat();
         let open = pool.transfer(None, restart, &command, "take the file").await?;
         let (inbox, messages) = mpsc::channel(1);
         let task = Task {
             pool: Arc::clone(pool),
             path,
             at: start,
+            is_range,
             state: State::Open(Box::new(open)),
         };
         tokio::spawn(task.run(messages));
@@ -104,6 +126,8 @@ struct Task {
     pool: Arc<Pool>,
     path: Vec<u8>,
     at: u64,
+    /// Others write to the same file, so its length says nothing of this upload.
+    is_range: bool,
     state: State,
 }
 
@@ -195,7 +219,10 @@ impl Task {
             }
         };
         drop(lease);
-        let checked = self.check(known_end).await;
+        let checked = match self.is_range {
+            true => known_end,
+            false => self.check(known_end).await,
+        };
         self.state = match &checked {
             Ok(()) => State::Published,
             Err(failure) => State::Failed(failure.clone()),

@@ -116,6 +116,8 @@ fn all() -> Abilities {
         ranges_down: true,
         ranges_up: true,
         writes_anywhere: true,
+        ranges_at_once: false,
+        confirms_size: false,
         digests: Algorithm::ALL.to_vec(),
         atomic_rename: true,
         folds_names: false,

@@ -40,13 +40,15 @@ pub enum Error {
         error: store::Error,
     },
     /// The source's length is not known, so nothing could tell whether all has come.
-    #[error("the source does not tell how long the file is")]
+    #[error("the source does not tell how long the file is\nhint: only a server with SIZE or MLST tells it")]
     SizeUnknown,
     /// The file at the source became another one meanwhile.
-    #[error("the file changed at the source while it was copied")]
+    #[error(
+        "the file changed at the source while it was copied\nhint: copy it again when nobody writes to it"
+    )]
     Changed,
     /// The source ended before its length.
-    #[error("the source ended after {got} of {expected} bytes")]
+    #[error("the source ended after {got} of {expected} bytes\nhint: copy it again when nobody writes to it")]
     Short {
         /// The length that it told.
         expected: u64,
@@ -54,13 +56,17 @@ pub enum Error {
         got: u64,
     },
     /// The source has more than its length.
-    #[error("the source sent more than the {expected} bytes that it had told")]
+    #[error(
+        "the source sent more than the {expected} bytes that it had told\nhint: copy it again when nobody writes to it"
+    )]
     Long {
         /// The length that it told.
         expected: u64,
     },
     /// What stands at the target has another length.
-    #[error("the target has {found} bytes, and {expected} were written")]
+    #[error(
+        "the target has {found} bytes, and {expected} were written\nhint: copy it again; where that fails too, the target changes or refuses what it is given"
+    )]
     SizeDiffers {
         /// What was written.
         expected: u64,
@@ -68,15 +74,22 @@ pub enum Error {
         found: u64,
     },
     /// The digest of what was transferred is not that which an end computed.
-    #[error("the {algorithm} of what was transferred differs from that of the file at the {end}")]
+    #[error(
+        "the {algorithm} of what was transferred differs from that of the file at the {end}\nhint: copy it again; where that fails too, something changes it on the way"
+    )]
     DigestDiffers {
         /// The end that was asked.
         end: End,
         /// What was computed.
         algorithm: Algorithm,
     },
+    /// Ranges that were uploaded at once did not become the file.
+    #[error("what the target made of the ranges is not the file\nhint: send it in one piece")]
+    RangesDiffer,
     /// A check by digest was demanded, and an end cannot compute any that we know.
-    #[error("no digest can be had of both ends, so the file cannot be verified by one")]
+    #[error(
+        "no digest can be had of both ends, so the file cannot be verified by one\nhint: verify it by its size"
+    )]
     Unverifiable,
     /// It was told to stop.
     #[error("stopped")]
@@ -111,6 +124,7 @@ impl Error {
                 | Self::Long { .. }
                 | Self::SizeDiffers { .. }
                 | Self::DigestDiffers { .. }
+                | Self::RangesDiffer
                 | Self::Unverifiable
         )
     }
@@ -134,8 +148,8 @@ pub fn sentence(error: &store::Error) -> String {
         ErrorKind::NotEmpty => "the folder is not empty",
         ErrorKind::BadName => "the name cannot be used here",
         ErrorKind::PastEnd => "the file is shorter than that",
-        ErrorKind::NoSpace => "no space left",
-        ErrorKind::QuotaExceeded => "the quota is used up",
+        ErrorKind::NoSpace => "no space left\nhint: make room, then go on with what has arrived",
+        ErrorKind::QuotaExceeded => "the quota is used up\nhint: make room, then go on with what has arrived",
         ErrorKind::Busy => "it is in use just now",
         ErrorKind::Unsupported => "this cannot be done there",
         _ => {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use pasarela_store as store;
 use store::{ErrorKind, File};
 
-use super::{End, Error, Job, Outcome};
+use super::{Checked, End, Error, Job, Outcome};
 use crate::digest::{Digest, Hasher};
+use crate::remote::Place;
 
 impl Job {
-    /// Checks, publishes, checks what stands there, and gives it its time.
+    /// Checks, publishes, checks what stands there, and gives it its name and its time.
     pub(super) async fn finish(
         &self,
+        at: &Place,
         file: Arc<dyn File>,
         start: u64,
         hasher: Option<Hasher>,
@@ -20,7 +22,13 @@ impl Job {
         let by_source = self.check_before(&file, digest.as_ref()).await?;
         file.publish().await.map_err(Error::target)?;
         drop(file);
-        self.check_after(start, digest.as_ref(), by_source).await
+        let knows_size = self.to_can.confirms_size;
+        let checked = self
+            .check_after(at, knows_size, digest.as_ref(), by_source)
+            .await?;
+        self.put_in_place(at).await?;
+        let time_kept = self.keep_time().await;
+        Ok(self.outcome(start, checked, time_kept))
     }
 
     /// What can be known before the file stands under its name: a file that is not the source's never does.
@@ -39,15 +47,16 @@ impl Job {
         }
     }
 
-    /// What can be known only of the file that stands under its name.
+    /// What can be known only of the file that stands there.
     pub(super) async fn check_after(
         &self,
-        start: u64,
+        at: &Place,
+        knows_size: bool,
         digest: Option<&Digest>,
         by_source: bool,
-    ) -> Result<Outcome, Error> {
-        if self.check.size && self.to_can.exact_size {
-            match self.to.remote.stat(&self.to.path).await {
+    ) -> Result<Checked, Error> {
+        if self.check.size && self.to_can.exact_size && !knows_size {
+            match at.remote.stat(&at.path).await {
                 Ok(there) => self.same_size(there.size)?,
                 // A folder to drop files into, which nobody may look at: it took all and said so.
                 Err(error) if matches!(error.kind, ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {}
@@ -55,14 +64,13 @@ impl Job {
             }
         }
         let by_target = match digest {
-            Some(digest) => self.check.agrees(End::Target, &self.to, digest).await?,
+            Some(digest) => self.check.agrees(End::Target, at, digest).await?,
             None => false,
         };
-        let time_kept = self.keep_time().await;
-        Ok(self.outcome(start, self.check.done(by_source || by_target), time_kept))
+        Ok(self.check.done(by_source || by_target))
     }
 
-    fn same_size(&self, found: u64) -> Result<(), Error> {
+    pub(super) fn same_size(&self, found: u64) -> Result<(), Error> {
         if found == self.size {
             return Ok(());
         }
@@ -79,8 +87,9 @@ impl Job {
         match self.to.remote.set_modified(&self.to.path, self.modified).await {
             Ok(()) => true,
             Err(error) => {
-                let text = format!("its time was not set: {}", super::sentence(&error));
-                self.told.note(text).await;
+                let why = super::sentence(&error);
+                let why = why.lines().next().unwrap_or_default();
+                self.told.note(format!("its time was not set: {why}")).await;
                 false
             }
         }

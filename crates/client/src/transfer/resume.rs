@@ -7,6 +7,7 @@ use store::{ErrorKind, File, Kind, Open};
 
 use super::{Checked, Error, Job, Pace};
 use crate::digest::{self, Algorithm, Hasher};
+use crate::remote::Place;
 
 /// Bytes at the end of what is there that are compared where no digest can be had.
 const TAIL: u64 = 64 * 1024;
@@ -15,14 +16,16 @@ const TAIL: u64 = 64 * 1024;
 pub(super) enum Begun {
     /// Nothing that can be gone on with.
     Nothing,
-    /// The file's first bytes, so many.
-    Part(Arc<dyn File>, u64),
-    /// All of it.
+    /// The file's first bytes, so many, and where.
+    Part(Place, Arc<dyn File>, u64),
+    /// All of it, under its name.
     Whole(Checked),
+    /// All of it, under another name.
+    Written(Place, Checked),
 }
 
 /// Where the bytes can be read that are there already.
-enum Held<'a> {
+pub(super) enum Held<'a> {
     /// An unpublished part, through its upload.
     Part(&'a Arc<dyn File>),
     /// A file under the name.
@@ -32,6 +35,11 @@ enum Held<'a> {
 impl Job {
     /// Looks for what an earlier transfer left, and compares it with the source.
     pub(super) async fn find_begun(&self) -> Result<Begun, Error> {
+        if let Some(aside) = self.aside()
+            && let Some(begun) = self.find_aside(aside).await?
+        {
+            return Ok(begun);
+        }
         let (remote, path) = (&self.to.remote, &self.to.path);
         let can_go_on = self.to_can.ranges_up && self.from_can.ranges_down;
         let part = remote.part(path).await;
@@ -43,9 +51,9 @@ impl Job {
             if !can_go_on {
                 return Ok(Begun::Nothing);
             }
-            let file = self.resume_at(there).await?;
-            return Ok(match self.agrees(Held::Part(&file), there).await? {
-                Some(_) => Begun::Part(file, there),
+            let file = self.resume_at(&self.to, there).await?;
+            return Ok(match self.agrees(&self.to, Held::Part(&file), there).await? {
+                Some(_) => Begun::Part(self.to.clone(), file, there),
                 None => self.begin_anew().await,
             });
         }
@@ -58,7 +66,7 @@ impl Job {
         if there > self.size || (there == 0 && self.size > 0) {
             return Ok(Begun::Nothing);
         }
-        let Some(by) = self.agrees(Held::Standing, there).await? else {
+        let Some(by) = self.agrees(&self.to, Held::Standing, there).await? else {
             return Ok(self.begin_anew().await);
         };
         // Who did not ask to go on with what stood there before is not served with something that ends alike.
@@ -66,30 +74,36 @@ impl Job {
             return Ok(Begun::Nothing);
         }
         if there == self.size {
-            return Ok(Begun::Whole(match by {
-                Agreement::Digest(algorithm) => Checked::Digest(algorithm),
-                Agreement::Tail => Checked::Size,
-            }));
+            return Ok(Begun::Whole(by.checked()));
         }
         if !can_go_on {
             return Ok(Begun::Nothing);
         }
-        Ok(Begun::Part(self.resume_at(there).await?, there))
+        Ok(Begun::Part(
+            self.to.clone(),
+            self.resume_at(&self.to, there).await?,
+            there,
+        ))
     }
 
-    async fn resume_at(&self, offset: u64) -> Result<Arc<dyn File>, Error> {
-        let file = self.to.remote.open(&self.to.path, Open::Resume { offset }).await;
+    pub(super) async fn resume_at(&self, at: &Place, offset: u64) -> Result<Arc<dyn File>, Error> {
+        let file = at.remote.open(&at.path, Open::Resume { offset }).await;
         file.map_err(Error::target)
     }
 
-    async fn begin_anew(&self) -> Begun {
+    pub(super) async fn begin_anew(&self) -> Begun {
         let text = "what stands at the target is not the beginning of this file, which is copied anew";
         self.told.note(text.into()).await;
         Begun::Nothing
     }
 
-    /// Whether the first `length` bytes at the target are those of the source, and what says so.
-    async fn agrees(&self, held: Held<'_>, length: u64) -> Result<Option<Agreement>, Error> {
+    /// Whether the first `length` bytes that are at `at` are those of the source, and what says so.
+    pub(super) async fn agrees(
+        &self,
+        at: &Place,
+        held: Held<'_>,
+        length: u64,
+    ) -> Result<Option<Agreement>, Error> {
         for algorithm in Algorithm::ALL {
             if !(self.from_can.digests.contains(&algorithm) && self.to_can.digests.contains(&algorithm)) {
                 continue;
@@ -101,10 +115,7 @@ impl Job {
                         let digest = digest::of_file(file, algorithm, span, &Pace::default()).await;
                         digest.map(Some)
                     }
-                    Held::Standing => {
-                        let (remote, path) = (&self.to.remote, &self.to.path);
-                        remote.digest(path, Some(algorithm), Some(0..length)).await
-                    }
+                    Held::Standing => at.remote.digest(&at.path, Some(algorithm), Some(0..length)).await,
                 };
                 known(digest).map_err(Error::target)
             };
@@ -116,10 +127,13 @@ impl Job {
                 return Ok((here == there).then_some(Agreement::Digest(algorithm)));
             }
         }
-        Ok(self.tail_agrees(held, length).await?.then_some(Agreement::Tail))
+        Ok(self
+            .tail_agrees(at, held, length)
+            .await?
+            .then_some(Agreement::Tail))
     }
 
-    async fn tail_agrees(&self, held: Held<'_>, length: u64) -> Result<bool, Error> {
+    async fn tail_agrees(&self, at: &Place, held: Held<'_>, length: u64) -> Result<bool, Error> {
         if !self.from_can.ranges_down {
             return Ok(false);
         }
@@ -128,7 +142,7 @@ impl Job {
         let target = match held {
             Held::Part(file) => Arc::clone(file),
             Held::Standing => {
-                let file = self.to.remote.open(&self.to.path, Open::Read).await;
+                let file = at.remote.open(&at.path, Open::Read).await;
                 file.map_err(Error::target)?
             }
         };
@@ -167,9 +181,19 @@ impl Job {
 
 /// What says that two beginnings are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Agreement {
+pub(super) enum Agreement {
     Digest(Algorithm),
     Tail,
+}
+
+impl Agreement {
+    /// What a whole file is checked by when it agrees.
+    pub(super) fn checked(self) -> Checked {
+        match self {
+            Self::Digest(algorithm) => Checked::Digest(algorithm),
+            Self::Tail => Checked::Size,
+        }
+    }
 }
 
 /// `None` for what a place cannot tell, or has not so much of.
@@ -180,7 +204,7 @@ fn known<T>(told: store::Result<Option<T>>) -> store::Result<Option<T>> {
     }
 }
 
-async fn read_exactly(file: &Arc<dyn File>, start: u64, end: u64) -> store::Result<Vec<u8>> {
+pub(super) async fn read_exactly(file: &Arc<dyn File>, start: u64, end: u64) -> store::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut at = start;
     while at < end {

@@ -13,10 +13,11 @@ use crate::{Failure, FailureKind};
 pub(super) fn may_pass(error: &store::Error) -> bool {
     use FailureKind as F;
     if let Some(failure) = Failure::of(error) {
-        return matches!(
+        let passes = matches!(
             failure.kind,
             F::Connect | F::Lost | F::Data | F::Timeout | F::Busy
         );
+        return passes && !failure.is_lasting;
     }
     match (error.kind, &error.source) {
         (ErrorKind::Busy, _) => true,

@@ -8,7 +8,7 @@ use store::{Kind, Open};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Check, Checked, End, Error, Options, Outcome, Verify, again, unless_stopped};
+use super::{Aside, Check, Checked, End, Error, Options, Outcome, Verify, again, aside, unless_stopped};
 use crate::digest::{Algorithm, Hasher};
 use crate::progress::{FileProgress, Progress};
 use crate::remote::{Abilities, Place};
@@ -29,12 +29,23 @@ pub async fn send(
     let sent = unless_stopped(stop, async {
         let can = to.remote.abilities();
         let check = Check::choose(options.verify, &here(), &can)?;
-        let how = if options.overwrite {
-            Open::Replace
-        } else {
-            Open::CreateNew
-        };
-        let file = again(options.retries, || async { to.remote.open(&to.path, how).await }).await;
+        let aside = again(options.retries, || aside::place(to, options.aside)).await;
+        let mut at = aside.map_err(Error::target)?.unwrap_or_else(|| to.clone());
+        let mut file = again(options.retries, || async {
+            at.remote.open(&at.path, how(options, &at, to)).await
+        })
+        .await;
+        if let Err(error) = &file
+            && options.aside == Aside::Auto
+            && at.path != to.path
+            && aside::is_refusal(error)
+        {
+            at = to.clone();
+            file = again(options.retries, || async {
+                at.remote.open(&at.path, how(options, &at, to)).await
+            })
+            .await;
+        }
         let file = file.map_err(Error::target)?;
         told.started(None, 0).await;
         let mut hasher = check.algorithm().map(Hasher::new);
@@ -57,7 +68,7 @@ pub async fn send(
         file.publish().await.map_err(Error::target)?;
         drop(file);
         if check.size && can.exact_size {
-            let found = to.remote.stat(&to.path).await.map_err(Error::target)?.size;
+            let found = at.remote.stat(&at.path).await.map_err(Error::target)?.size;
             if found != size {
                 return Err(Error::SizeDiffers {
                     expected: size,
@@ -66,9 +77,18 @@ pub async fn send(
             }
         }
         let by_digest = match hasher.map(Hasher::finish) {
-            Some(digest) => check.agrees(End::Target, to, &digest).await?,
+            Some(digest) => check.agrees(End::Target, &at, &digest).await?,
             None => false,
         };
+        if at.path != to.path {
+            let renamed = to.remote.rename(&at.path, &to.path, options.overwrite).await;
+            if let Err(error) = renamed {
+                let stands = at.path.to_bytes();
+                told.note(format!("all of it is there as {}", stands.escape_ascii()))
+                    .await;
+                return Err(Error::target(error));
+            }
+        }
         Ok(outcome(size, check.done(by_digest)))
     });
     report(&told, sent.await).await
@@ -146,6 +166,14 @@ pub async fn receive(
         Ok(outcome(end.saturating_sub(range.start), checked))
     });
     report(&told, received.await).await
+}
+
+/// What is written under another name replaces what was left there; the name itself comes last.
+fn how(options: &Options, at: &Place, to: &Place) -> Open {
+    match options.overwrite || at.path != to.path {
+        true => Open::Replace,
+        false => Open::CreateNew,
+    }
 }
 
 /// This end: its bytes are known by having passed here.

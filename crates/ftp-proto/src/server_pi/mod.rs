@@ -18,7 +18,7 @@ mod transfer;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -138,7 +138,7 @@ enum Waiting {
     Login,
     StartTls { private: bool },
     Passive(Form),
-    Active,
+    Active(SocketAddr),
     Open(Transfer),
     Run { transfer: Transfer, began: Instant },
     File(FileOp),
@@ -212,7 +212,7 @@ impl ServerPi {
             (Waiting::Login, Body::Login(answer)) => self.login_answered(now, answer),
             (Waiting::StartTls { private }, Body::Plain(answer)) => self.tls_answered(private, answer),
             (Waiting::Passive(form), Body::Passive(answer)) => self.passive_answered(form, answer),
-            (Waiting::Active, Body::Plain(answer)) => self.active_answered(answer),
+            (Waiting::Active(address), Body::Plain(answer)) => self.active_answered(address, answer),
             (Waiting::Open(transfer), Body::Opened(answer)) => self.opened(now, transfer, answer),
             (Waiting::Run { transfer, .. }, Body::Done(answer)) => self.done(&transfer, answer),
             (Waiting::File(op), Body::File(answer)) => self.file_answered(op, answer),

@@ -370,7 +370,7 @@ pub(super) fn features(tls: bool, active: bool, facts: &FactSet, hash: HashAlgor
         .collect();
     let mut lines: Vec<String> = Vec::new();
     if tls {
-        lines.push("AUTH TLS".into());
+        lines.extend(["ALPN ftp-data".into(), "AUTH TLS".into()]);
     }
     lines.extend(["AVBL".into(), "CLNT".into(), "CSID".into()]);
     if active {

@@ -594,3 +594,25 @@ fn a_listing_over_the_control_connection_is_one_reply() {
     };
     assert_eq!(codes(&d.answer(slip.answer(Err(Refusal::NotFound)))), ["550"]);
 }
+
+#[test]
+fn stat_repeats_what_the_two_have_told_each_other_of_an_endpoint() {
+    let mut d = Dialogue::logged_in();
+    d.say("PASV\r\n");
+    let Some(Ask::Passive(slip, ..)) = d.ask.take() else {
+        panic!()
+    };
+    d.answer(slip.answer(Ok("192.0.2.7:50001".parse().unwrap())));
+    assert!(
+        d.say("STAT\r\n")
+            .contains("A data endpoint is open: 192.0.2.7 port 50001")
+    );
+    d.say("EPSV\r\n");
+    let Some(Ask::Passive(slip, ..)) = d.ask.take() else {
+        panic!()
+    };
+    d.answer(slip.answer(Ok("192.0.2.7:50002".parse().unwrap())));
+    assert!(d.say("STAT\r\n").contains("A data endpoint is open: port 50002"));
+    d.say("ABOR\r\n");
+    assert!(d.say("STAT\r\n").contains("No data connection"));
+}

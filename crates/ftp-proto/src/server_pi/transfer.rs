@@ -16,10 +16,33 @@ pub(super) struct Parameters {
     mode: Mode,
     level: u8,
     extended_only: bool,
-    endpoint: bool,
+    endpoint: Option<Told>,
     restart: u64,
     range: Option<Span>,
     announced: Option<u64>,
+}
+
+/// What the client and we have told each other of an endpoint. STAT repeats it, so that a client can see whether somebody
+/// on the way has changed it.
+#[derive(Debug)]
+enum Told {
+    Passive(SocketAddr),
+    ExtendedPassive(u16),
+    Active(SocketAddr),
+}
+
+impl Told {
+    fn describe(&self) -> String {
+        match self {
+            Self::Passive(at) => format!("A data endpoint is open: {} port {}", at.ip(), at.port()),
+            Self::ExtendedPassive(port) => format!("A data endpoint is open: port {port}"),
+            Self::Active(to) => format!(
+                "Data connections go to {} port {}",
+                to.ip().to_canonical(),
+                to.port()
+            ),
+        }
+    }
 }
 
 impl Default for Parameters {
@@ -31,7 +54,7 @@ impl Default for Parameters {
             mode: Mode::Stream,
             level: 6,
             extended_only: false,
-            endpoint: false,
+            endpoint: None,
             restart: 0,
             range: None,
             announced: None,
@@ -41,7 +64,7 @@ impl Default for Parameters {
 
 impl Parameters {
     pub(super) fn has_endpoint(&self) -> bool {
-        self.endpoint
+        self.endpoint.is_some()
     }
 
     pub(super) fn is_ascii(&self) -> bool {
@@ -131,12 +154,12 @@ impl ServerPi {
     pub(super) fn passive_answered(&mut self, form: Form, answer: Result<SocketAddr, Refusal>) {
         match (form, answer) {
             (Form::Epsv, Ok(address)) => {
-                self.parameters.endpoint = true;
+                self.parameters.endpoint = Some(Told::ExtendedPassive(address.port()));
                 self.reply(replies::extended_passive(address.port()));
             }
             (Form::Pasv, Ok(address)) => match ipv4(address) {
                 Some(address) => {
-                    self.parameters.endpoint = true;
+                    self.parameters.endpoint = Some(Told::Passive(address.into()));
                     self.reply(replies::passive(address));
                 }
                 None => {
@@ -166,13 +189,13 @@ impl ServerPi {
         }
         self.release();
         let slip = self.slips.issue();
-        self.ask(Waiting::Active, Ask::Active(slip, address));
+        self.ask(Waiting::Active(address), Ask::Active(slip, address));
     }
 
-    pub(super) fn active_answered(&mut self, answer: Result<(), Refusal>) {
+    pub(super) fn active_answered(&mut self, address: SocketAddr, answer: Result<(), Refusal>) {
         match answer {
             Ok(()) => {
-                self.parameters.endpoint = true;
+                self.parameters.endpoint = Some(Told::Active(address));
                 self.reply(replies::ACTIVE);
             }
             Err(refusal) => self.reply(replies::no_endpoint(&refusal)),
@@ -295,7 +318,7 @@ impl ServerPi {
         if self.login.protects_data() && !self.security.data_is_protected() {
             return self.reply(replies::PROT_FIRST);
         }
-        if !self.parameters.endpoint {
+        if self.parameters.endpoint.is_none() {
             return self.reply(replies::NO_ENDPOINT_YET);
         }
         let is_listing = matches!(action, Action::List { .. } | Action::ListFacts { .. });
@@ -321,7 +344,7 @@ impl ServerPi {
     pub(super) fn opened(&mut self, now: Instant, transfer: Transfer, answer: Result<Opened, Refusal>) {
         match answer {
             Ok(opened) => {
-                self.parameters.endpoint = false;
+                self.parameters.endpoint = None;
                 self.reply(replies::opening(&transfer, &opened));
                 let slip = self.slips.issue();
                 self.ask(Waiting::Run { transfer, began: now }, Ask::Run(slip));
@@ -342,7 +365,7 @@ impl ServerPi {
     pub(super) fn abort(&mut self) {
         self.slips.void();
         self.out.push_back(Output::Abort);
-        self.parameters.endpoint = false;
+        self.parameters.endpoint = None;
         self.waiting = None;
         self.reply(replies::ABORTED);
         self.reply(replies::ABORT_DONE);
@@ -350,7 +373,7 @@ impl ServerPi {
 
     /// ABOR while nothing moves: an endpoint that is open is closed.
     pub(super) fn abort_idle(&mut self) {
-        let had_endpoint = self.parameters.endpoint;
+        let had_endpoint = self.parameters.endpoint.is_some();
         self.release();
         self.reply(if had_endpoint {
             replies::ABORT_ENDPOINT
@@ -360,7 +383,7 @@ impl ServerPi {
     }
 
     pub(super) fn release(&mut self) {
-        if std::mem::take(&mut self.parameters.endpoint) {
+        if self.parameters.endpoint.take().is_some() {
             self.out.push_back(Output::Release);
         }
     }
@@ -380,14 +403,14 @@ impl ServerPi {
             )
             .into_bytes(),
         ];
-        lines.push(match &self.waiting {
-            Some(Waiting::Run { transfer, began }) => {
+        lines.push(match (&self.waiting, &self.parameters.endpoint) {
+            (Some(Waiting::Run { transfer, began }), _) => {
                 let seconds = now.saturating_duration_since(*began).as_secs();
                 format!("{} in progress for {seconds} s", transfer.action.verb()).into_bytes()
             }
-            Some(_) => b"A command is being carried out".to_vec(),
-            None if self.parameters.endpoint => b"A data endpoint is open".to_vec(),
-            None => b"No data connection".to_vec(),
+            (Some(_), _) => b"A command is being carried out".to_vec(),
+            (None, Some(told)) => told.describe().into_bytes(),
+            (None, None) => b"No data connection".to_vec(),
         });
         self.reply(replies::session_status(lines));
     }

@@ -19,7 +19,7 @@ pub enum Errand {
     ProtectData,
     /// USER, and what the server asks for then: PASS, ACCT (RFC 959 §5.4).
     Login(Credentials),
-    /// FEAT, and what it leads to: CLNT, OPTS UTF8, OPTS MLST, SYST; then TYPE I and PWD.
+    /// FEAT, and what it leads to: CSID or CLNT, OPTS UTF8, OPTS MLST, SYST; then TYPE I and PWD.
     Survey,
     /// PASV or EPSV.
     Passive(Form),
@@ -217,7 +217,10 @@ impl Progress {
             Self::Password(_) | Self::Account if class == 2 => done(reply),
             Self::Password(_) | Self::Account => refused(reply),
             Self::Features => Self::name(Features::read(&reply, quirks)),
-            Self::Name(features) => Self::utf8(features),
+            Self::Name(mut features) => {
+                features.software = software(reply.text()).filter(|_| class == 2);
+                Self::utf8(features)
+            }
             Self::Utf8(mut features) => {
                 features.utf8 |= class == 2;
                 Self::facts(features)
@@ -271,6 +274,13 @@ impl Progress {
 
     fn name(features: Features) -> (Self, Step) {
         let features = Box::new(features);
+        // The same as CLNT, and the server says who it is too (draft-peterson-streamlined-ftp-command-extensions §4).
+        if features.has("CSID") {
+            return (
+                Self::Name(features),
+                Step::Send(Line::open("CSID Name=Pasarela;")),
+            );
+        }
         if features.has("CLNT") {
             // Some servers give UTF-8 to those only that have said who they are.
             return (Self::Name(features), Step::Send(Line::open("CLNT Pasarela")));
@@ -337,6 +347,15 @@ fn passive(form: Form, reply: &Reply, quirks: &mut Vec<Quirk>) -> Option<Endpoin
     };
     quirks.extend(quirk);
     Some(endpoint)
+}
+
+/// The server's name in the reply to CSID: `200 Name=NAME; Version=…;`.
+fn software(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let name = text
+        .split(';')
+        .find_map(|fact| fact.trim().strip_prefix("Name="))?;
+    Some(name.trim().to_owned())
 }
 
 /// The pathname of a 257, doubled quotes undone (RFC 959 appendix II).

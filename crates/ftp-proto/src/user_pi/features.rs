@@ -12,6 +12,8 @@ pub struct Features {
     pub system: Option<Vec<u8>>,
     /// The directory after login, in the server's bytes.
     pub home: Option<Vec<u8>>,
+    /// What the server calls itself in its reply to CSID.
+    pub software: Option<String>,
     /// Whether OPTS UTF8 ON was taken.
     pub utf8: bool,
 }

@@ -316,6 +316,35 @@ fn a_survey_asks_for_what_the_server_has() {
 }
 
 #[test]
+fn a_server_that_may_say_who_it_is_is_asked() {
+    for (reply, name) in [
+        (
+            "200 Version=1.2; Name=Some Server; DirSep=/;\r\n",
+            Some("Some Server"),
+        ),
+        ("200 Noted.\r\n", None),
+        ("500 Name=X\r\n", None),
+    ] {
+        let mut talk = Talk::new();
+        talk.begin(Errand::Survey);
+        let feat = "211-Features\r\n CLNT\r\n CSID\r\n MLST type;\r\n211 End\r\n";
+        assert_eq!(talk.says(feat), sends("CSID Name=Pasarela;"));
+        let facts = talk.says(reply);
+        assert_eq!(
+            facts,
+            sends("OPTS MLST type;size;modify;perm;unique;UNIX.mode;UNIX.uid;UNIX.gid;")
+        );
+        assert_eq!(talk.says("200 ok\r\n"), sends("TYPE I"));
+        assert_eq!(talk.says("200 ok\r\n"), sends("PWD"));
+        let out = talk.says("257 \"/\" is current\r\n");
+        let [Output::Done(Outcome::Surveyed(features))] = &out[..] else {
+            panic!("{out:?}");
+        };
+        assert_eq!(features.software.as_deref(), name, "{reply}");
+    }
+}
+
+#[test]
 fn a_server_without_features_is_asked_for_its_system() {
     let mut talk = Talk::new();
     talk.begin(Errand::Survey);

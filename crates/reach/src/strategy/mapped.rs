@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::record::Record;
-use crate::report::{Doubt, Outcome, Proof, Rung};
+use crate::report::{Doubt, Outcome, Proof, Router, Rung};
 use crate::router::{self, Asked, Mapping, Protocol, Refusal};
 use crate::survey::{Class, Links};
 use crate::{Reason, Via};
@@ -34,15 +34,8 @@ pub(crate) struct Mapped {
 struct Held {
     mapping: Mapping,
     /// Which router.
-    at: At,
+    at: Router,
     took: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
-    OwnRouter,
-    NextRouter,
-    Ipv6,
 }
 
 impl Mapped {
@@ -79,12 +72,12 @@ impl Mapped {
             }),
             _ => None,
         };
-        let wanted = |asked: &Option<Asked>, at: At| asked.clone().filter(|_| !self.holds(at));
+        let wanted = |asked: &Option<Asked>, at: Router| asked.clone().filter(|_| !self.holds(at));
         let answers = tokio::join!(
-            ask_in_turn(wanted(&own_router, At::OwnRouter), At::OwnRouter),
-            ask_in_turn(wanted(&ipv6, At::Ipv6), At::Ipv6),
+            ask_in_turn(wanted(&own_router, Router::Own), Router::Own),
+            ask_in_turn(wanted(&ipv6, Router::Ipv6), Router::Ipv6),
         );
-        for (answer, at) in [(answers.0, At::OwnRouter), (answers.1, At::Ipv6)] {
+        for (answer, at) in [(answers.0, Router::Own), (answers.1, Router::Ipv6)] {
             self.refused.extend(answer.refused);
             if let Some((mapping, took)) = answer.granted {
                 self.hold(mapping, at, took).await;
@@ -95,17 +88,17 @@ impl Mapped {
         }
     }
 
-    fn holds(&self, at: At) -> bool {
+    fn holds(&self, at: Router) -> bool {
         self.held.iter().any(|held| held.at == at)
     }
 
     /// Where the own router's outside is private itself, the port is asked of the router beyond it. That leads here only
     /// through the own router, so it must have mapped or forward the port.
     async fn ask_next_router(&mut self, links: &Links, asked: &Asked, forwarded: bool) {
-        if self.holds(At::NextRouter) {
+        if self.holds(Router::Next) {
             return;
         }
-        let inner = self.held.iter().find(|held| held.at == At::OwnRouter);
+        let inner = self.held.iter().find(|held| held.at == Router::Own);
         let inner = inner.map(|held| held.mapping.outside());
         let inner_port = match inner {
             Some(outside) if Class::of(outside.ip()).is_public() => return,
@@ -143,8 +136,8 @@ impl Mapped {
         }
         while let Some(Ok((answer, asked, start))) = answers.join_next().await {
             match answer {
-                Ok(mapping) if !self.holds(At::NextRouter) => {
-                    self.hold(mapping, At::NextRouter, start.elapsed()).await;
+                Ok(mapping) if !self.holds(Router::Next) => {
+                    self.hold(mapping, Router::Next, start.elapsed()).await;
                 }
                 Ok(mapping) => {
                     take_back(mapping).await;
@@ -152,14 +145,14 @@ impl Mapped {
                 // Most of the candidates are nobody.
                 Err(Refusal::NoAnswer | Refusal::PortUnreachable) => {}
                 Err(why) => {
-                    let rung = refused(Protocol::NatPmp, At::NextRouter, asked.gateway, why, start);
+                    let rung = refused(Protocol::NatPmp, Router::Next, asked.gateway, why, start);
                     self.refused.push(rung);
                 }
             }
         }
     }
 
-    async fn hold(&mut self, mapping: Mapping, at: At, took: Duration) {
+    async fn hold(&mut self, mapping: Mapping, at: Router, took: Duration) {
         self.record.add(mapping.leftover()).await;
         self.held.push(Held { mapping, at, took });
     }
@@ -216,17 +209,17 @@ impl Mapped {
 
     /// What the answers are worth; `seen` is the address that the Internet sees.
     pub(crate) fn judge(&self, seen: Option<IpAddr>) -> Vec<Rung> {
-        let next = self.held.iter().find(|held| held.at == At::NextRouter);
+        let next = self.held.iter().find(|held| held.at == Router::Next);
         let mut rungs: Vec<Rung> = self.refused.clone();
         for held in &self.held {
             let endpoint = held.mapping.outside();
             let ip = endpoint.ip();
             let outcome = match held.at {
-                At::Ipv6 => Outcome::Verified {
+                Router::Ipv6 => Outcome::Verified {
                     endpoint,
                     proof: Proof::Router,
                 },
-                At::OwnRouter if next.is_some() => continue,
+                Router::Own if next.is_some() => continue,
                 _ if !Class::of(ip).is_public() => Outcome::Refused {
                     reason: Reason::BehindAnother(ip),
                 },
@@ -234,7 +227,7 @@ impl Mapped {
                     Some(seen) if seen != ip => Outcome::Refused {
                         reason: Reason::Differs { router: ip, seen },
                     },
-                    _ if held.at == At::NextRouter => Outcome::Unproven {
+                    _ if held.at == Router::Next => Outcome::Unproven {
                         endpoint,
                         doubt: Doubt::InnerForward,
                     },
@@ -250,6 +243,7 @@ impl Mapped {
             };
             rungs.push(Rung {
                 via: Via::Mapped,
+                asked: Some((held.at, held.mapping.protocol())),
                 how: how(held.mapping.protocol(), held.at, None),
                 outcome,
                 took: held.took,
@@ -267,11 +261,11 @@ struct Answer {
 }
 
 /// One protocol after another, until one has a mapping; a router is asked one thing at a time.
-async fn ask_in_turn(asked: Option<Asked>, at: At) -> Answer {
+async fn ask_in_turn(asked: Option<Asked>, at: Router) -> Answer {
     let mut answer = Answer::default();
     let Some(asked) = asked else { return answer };
     // NAT-PMP is IPv4's alone.
-    let protocols: &[Protocol] = if at == At::Ipv6 {
+    let protocols: &[Protocol] = if at == Router::Ipv6 {
         &[Protocol::Pcp, Protocol::Upnp]
     } else {
         &[Protocol::Pcp, Protocol::NatPmp, Protocol::Upnp]
@@ -309,9 +303,10 @@ fn reaches(listening: SocketAddr, own: IpAddr) -> bool {
     ip == own || (ip.is_unspecified() && (own.is_ipv4() || ip.is_ipv6()))
 }
 
-fn refused(protocol: Protocol, at: At, gateway: IpAddr, why: Refusal, start: Instant) -> Rung {
+fn refused(protocol: Protocol, at: Router, gateway: IpAddr, why: Refusal, start: Instant) -> Rung {
     Rung {
         via: Via::Mapped,
+        asked: Some((at, protocol)),
         how: how(protocol, at, Some(gateway)),
         outcome: Outcome::Refused {
             reason: Reason::Router { protocol, why },
@@ -320,11 +315,11 @@ fn refused(protocol: Protocol, at: At, gateway: IpAddr, why: Refusal, start: Ins
     }
 }
 
-fn how(protocol: Protocol, at: At, gateway: Option<IpAddr>) -> String {
+fn how(protocol: Protocol, at: Router, gateway: Option<IpAddr>) -> String {
     let whom = gateway.map(|gateway| format!(" {gateway}")).unwrap_or_default();
     match at {
-        At::OwnRouter => format!("{protocol}{whom}"),
-        At::NextRouter => format!("{protocol} of the next router{whom}"),
-        At::Ipv6 => format!("{protocol} for IPv6{whom}"),
+        Router::Own => format!("{protocol}{whom}"),
+        Router::Next => format!("{protocol} of the next router{whom}"),
+        Router::Ipv6 => format!("{protocol} for IPv6{whom}"),
     }
 }

@@ -196,6 +196,7 @@ impl Punched {
         };
         Rung {
             via: Via::Punched,
+            asked: None,
             how: "STUN".to_owned(),
             outcome,
             took: self.took,

@@ -141,6 +141,7 @@ impl Relayed {
                 }
                 Err(reason) => self.refused.push(Rung {
                     via: Via::Relayed,
+                    asked: None,
                     how: server.to_string(),
                     outcome: Outcome::Refused { reason },
                     took: start.elapsed(),
@@ -205,6 +206,7 @@ impl Relayed {
         match &self.held {
             Some(held) => vec![Rung {
                 via: Via::Relayed,
+                asked: None,
                 how: held.how.clone(),
                 outcome: Outcome::Verified {
                     endpoint: held.allocation.relayed(),
@@ -214,6 +216,7 @@ impl Relayed {
             }],
             None if self.servers.is_empty() => vec![Rung {
                 via: Via::Relayed,
+                asked: None,
                 how: "TURN".to_owned(),
                 outcome: Outcome::Skipped {
                     reason: Reason::NotConfigured,

@@ -42,6 +42,15 @@ impl Class {
         }
     }
 
+    /// Whether an address is between a carrier's NAT and its customers: RFC 6598, or DS-Lite (RFC 6333 §5.7).
+    #[must_use]
+    pub fn is_carriers(address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(v4) if v4.octets()[..3] == [192, 0, 0] => v4.octets()[3] < 8,
+            address => Self::of(address) == Self::Shared,
+        }
+    }
+
     /// Whether strangers on the Internet can be told such an address.
     #[must_use]
     pub fn is_public(self) -> bool {
@@ -104,6 +113,29 @@ fn of_v6(address: Ipv6Addr) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_carriers_addresses_are_those_of_its_nat_and_of_ds_lite() {
+        let is_carriers = |address: &str| Class::is_carriers(address.parse().unwrap());
+        for address in [
+            "100.64.0.1",
+            "100.127.255.255",
+            "192.0.0.0",
+            "192.0.0.7",
+            "::ffff:192.0.0.2",
+        ] {
+            assert!(is_carriers(address), "{address}");
+        }
+        for address in [
+            "100.63.255.255",
+            "192.0.0.8",
+            "192.168.0.1",
+            "5.6.7.8",
+            "2a11:9::1",
+        ] {
+            assert!(!is_carriers(address), "{address}");
+        }
+    }
 
     #[test]
     fn each_block_has_its_class_from_its_first_address_to_its_last() {

@@ -1,4 +1,4 @@
-//! Files over FTP with TLS: curl and `pasarela serve`, whose own address and the relay's lead to the same files.
+//! Files over FTP, plain and with TLS: curl and `pasarela serve`, whose own address and the relay's lead to the same files.
 
 use std::fs::{File, remove_file};
 use std::io::Write as _;
@@ -22,11 +22,17 @@ pub(crate) fn measure(bench: &Bench, relays: &[Relay]) {
     for server in &servers {
         std::fs::hard_link(&file, server.root.join("down")).unwrap();
     }
-    for (what, direction) in [("FTPS down", Direction::Down), ("FTPS up", Direction::Up)] {
+    for (what, security, direction) in [
+        ("FTP down", None, Direction::Down),
+        ("FTP up", None, Direction::Up),
+        ("FTPS down", Some("--ssl-reqd"), Direction::Down),
+        ("FTPS up", Some("--ssl-reqd"), Direction::Up),
+    ] {
         bench.rounds(what, relays, |way| {
             let server = &servers[way.saturating_sub(1)];
             let there = if way == 0 { server.direct } else { server.relayed };
             let mut curl = curl();
+            curl.args(security);
             match direction {
                 Direction::Down => curl.arg(url(there, "down")).args(["-o", "/dev/null"]),
                 Direction::Up => curl.arg("-T").arg(&file).arg(url(there, "up")),
@@ -52,14 +58,15 @@ fn url(there: SocketAddr, name: &str) -> String {
 
 fn curl() -> Command {
     let mut curl = Command::new("curl");
-    curl.args(["-q", "-sS", "-k", "--ssl-reqd", "--max-time", "120"]);
+    curl.args(["-q", "-sS", "-k", "--max-time", "120"]);
     curl.args(["-u", &format!("anna:{PASSWORD}")]);
     // Login is not what is measured.
     curl.args(["-w", "%{stderr}%{time_pretransfer} %{time_total}"]);
     curl
 }
 
-/// `None` when the transfer failed, which is no matter here: through coturn uploads lose their end.
+/// `None` when the transfer failed, which is no matter here: through coturn uploads lose their end, and a server refuses
+/// to send unprotected data that way.
 fn seconds(curl: &mut Command) -> Option<f64> {
     let ended = curl.output().unwrap();
     let said = String::from_utf8(ended.stderr).unwrap();

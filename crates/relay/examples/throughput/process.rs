@@ -109,7 +109,7 @@ impl Relay {
         let mut command = Command::new(pasarela);
         command.arg("serve").arg(&root);
         command.args(["--listen", &format!("0.0.0.0:{}", direct.port())]);
-        command.args(["--user", &format!("anna:{PASSWORD}"), "--tls", "required"]);
+        command.args(["--user", &format!("anna:{PASSWORD}"), "--tls", "optional"]);
         command.args(["--reach", "relayed", "--data-ports", "control"]);
         let kind = if self.name == "pasarela" {
             "--relay"

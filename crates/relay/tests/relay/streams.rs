@@ -118,7 +118,7 @@ async fn a_reset_comes_after_all_bytes_and_never_as_an_end() {
     let mut random = Random::new(42);
     let mut carried = 0;
     for round in 0..12 {
-        let sent = bytes(round, random.below(400_000));
+        let sent = bytes(round, random.below(150_000));
         let mut peer = TcpStream::connect(relayed).await.unwrap();
         let attempt = control.attempt().await;
         let mut client = slow_client(&relay, attempt.id()).await;
@@ -145,7 +145,7 @@ async fn a_client_that_resets_resets_its_peer_after_all_bytes() {
     let mut carried = 0;
     for round in 0..6 {
         let (_control, mut client, mut peer) = incoming(&relay).await;
-        let sent = bytes(round, random.below(400_000));
+        let sent = bytes(round, random.below(150_000));
         client.write_all(&sent).await.unwrap();
         carried += sent.len() as u64;
         relay

@@ -3,7 +3,6 @@
 pub(crate) mod chore;
 pub(crate) mod connection;
 pub(crate) mod data;
-mod hash;
-mod list;
+pub(crate) mod list;
 mod refusal;
 pub(crate) mod switchboard;

@@ -5,6 +5,8 @@ use pasarela_session::Error as SessionError;
 use pasarela_store::{BadPath, Error as StoreError, ErrorKind};
 use tracing::{debug, warn};
 
+use crate::hash::Failed;
+
 pub(crate) fn of_session(error: &SessionError) -> Refusal {
     match error {
         SessionError::Denied(_) => Refusal::PermissionDenied,
@@ -40,6 +42,14 @@ pub(crate) fn of_store(error: &StoreError) -> Refusal {
 pub(crate) fn of_path(bad: BadPath) -> Refusal {
     match bad {
         BadPath::ControlByte | BadPath::TooLong => Refusal::BadName,
+    }
+}
+
+pub(crate) fn of_digest(failed: Failed) -> Refusal {
+    match failed {
+        Failed::Store(error) => of_store(&error),
+        Failed::Shrunk => Refusal::Shrunk,
+        Failed::Stopping => Refusal::Local,
     }
 }
 

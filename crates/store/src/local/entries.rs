@@ -11,7 +11,7 @@ use super::listing::entry_in;
 use super::metadata::{metadata, modified_at, size};
 use super::part::{Part, Taken, canonical_name, clear};
 use super::{durable, part};
-use crate::{Entry, ErrorKind, Metadata, Result, VirtualPath};
+use crate::{Entry, ErrorKind, Metadata, Result, VirtualPath, Volume};
 
 impl Root {
     pub(super) fn stat(&self, path: &VirtualPath) -> Result<Metadata> {
@@ -159,6 +159,18 @@ impl Root {
     pub(super) fn space(&self, path: &VirtualPath) -> Result<Option<u64>> {
         let stat = fs::fstatvfs(self.open_at(path, OFlags::PATH | OFlags::DIRECTORY)?)?;
         Ok(stat.f_bavail.checked_mul(stat.f_frsize))
+    }
+
+    pub(super) fn volume(&self, path: &VirtualPath) -> Result<Volume> {
+        let stat = fs::fstatvfs(self.open_at(path, OFlags::PATH)?)?;
+        Ok(Volume {
+            block: stat.f_frsize,
+            blocks: stat.f_blocks,
+            free: stat.f_bfree,
+            available: stat.f_bavail,
+            files: stat.f_files,
+            files_free: stat.f_favail,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use crate::{Entry, ErrorKind, File, Metadata, Open, Pages, Result, Storage, VirtualPath};
+use crate::{Entry, ErrorKind, File, Metadata, Open, Pages, Result, Storage, VirtualPath, Volume};
 use confine::{Root, Way};
 use listing::Listing;
 use part::is_part_name;
@@ -203,6 +203,11 @@ impl Storage for Local {
     async fn space(&self, dir: &VirtualPath) -> Result<Option<u64>> {
         not_found_if_part(dir)?;
         self.on_thread(dir, |tree, dir| tree.root.space(dir)).await
+    }
+
+    async fn volume(&self, path: &VirtualPath) -> Result<Volume> {
+        not_found_if_part(path)?;
+        self.on_thread(path, |tree, path| tree.root.volume(path)).await
     }
 }
 

@@ -196,13 +196,17 @@ impl Inner {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.change(|file| file.write_all_at(bytes, offset))
+    }
+
+    /// Changes the part once it may be changed; a change that fails is one that the upload lacks.
+    fn change(&self, change: impl Fn(&std::fs::File) -> std::io::Result<()>) -> Result<()> {
         loop {
             {
                 let state = self.shared();
                 match *state {
                     State::Open => {
-                        let written = self.part.file.write_all_at(bytes, offset);
-                        return written.map_err(|error| self.failed(error.into()));
+                        return change(&self.part.file).map_err(|error| self.failed(error.into()));
                     }
                     State::Published => return Err(ErrorKind::Io.into()),
                     State::Uncut | State::Prepared => {}
@@ -372,6 +376,11 @@ impl File for Upload {
 
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
         self.on_thread(move |inner| inner.write(offset, &bytes)).await
+    }
+
+    async fn set_size(&self, size: u64) -> Result<()> {
+        self.on_thread(move |inner| inner.change(|file| file.set_len(size)))
+            .await
     }
 
     async fn size(&self) -> Result<u64> {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Memory, Part, is_held, lock, slice};
+use super::{Memory, Part, Tree, is_held, lock, slice};
 use crate::{ErrorKind, File, Kind, Open, Result, VirtualPath};
 
 /// An upload in progress.
@@ -59,6 +59,22 @@ impl Upload {
         }
     }
 
+    /// Whether so many bytes fit beside everything else.
+    fn has_room(&self, tree: &Tree, state: &mut State, end: u64) -> Result<()> {
+        let is_counted = tree
+            .parts
+            .get(&self.path)
+            .is_some_and(|part| Arc::ptr_eq(part, &self.part));
+        let used = tree.used();
+        let own = lock(&self.part).len() as u64;
+        let others = used - if is_counted { own } else { 0 };
+        if others.saturating_add(end.max(own)) > tree.room {
+            state.failure.get_or_insert(ErrorKind::NoSpace);
+            return Err(ErrorKind::NoSpace.into());
+        }
+        Ok(())
+    }
+
     fn content(&self) -> Bytes {
         let state = lock(&self.state);
         let content = lock(&self.part);
@@ -86,24 +102,27 @@ impl File for Upload {
             return Ok(());
         }
         self.cut(&mut state);
-        let is_counted = tree
-            .parts
-            .get(&self.path)
-            .is_some_and(|part| Arc::ptr_eq(part, &self.part));
-        let used = tree.used();
-        let mut content = lock(&self.part);
-        let others = used - if is_counted { content.len() as u64 } else { 0 };
         let end = offset.saturating_add(bytes.len() as u64);
-        if others.saturating_add(end.max(content.len() as u64)) > tree.room {
-            state.failure.get_or_insert(ErrorKind::NoSpace);
-            return Err(ErrorKind::NoSpace.into());
-        }
+        self.has_room(&tree, &mut state, end)?;
+        let mut content = lock(&self.part);
         // Within the room, so it fits an usize.
         let (offset, end) = (offset as usize, end as usize);
         if content.len() < end {
             content.resize(end, 0);
         }
         content[offset..end].copy_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn set_size(&self, size: u64) -> Result<()> {
+        let tree = self.tree.tree();
+        let mut state = lock(&self.state);
+        if state.published {
+            return Err(ErrorKind::Io.into());
+        }
+        self.cut(&mut state);
+        self.has_room(&tree, &mut state, size)?;
+        lock(&self.part).resize(size as usize, 0);
         Ok(())
     }
 

@@ -8,9 +8,11 @@ mod facts;
 mod known;
 mod sessions;
 mod trust;
+mod validity;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::Resumption;
@@ -23,16 +25,20 @@ use tokio::net::TcpStream;
 
 pub use facts::Facts;
 pub use known::{Known, KnownServers};
-pub use trust::{BadPin, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use trust::{BadPin, Lack, Pin, Stranger, Trust, TrustError, public_key_of};
+pub use validity::Validity;
 
 use crate::stream::Tickets;
-use crate::{Fingerprint, Stream};
+use crate::{ALPN_DATA, Fingerprint, Stream};
 use sessions::Sessions;
 use trust::Judge;
 
 /// The TLS of one control connection and of its data connections.
 pub struct ClientTls {
     config: Arc<ClientConfig>,
+    /// The same, for data connections that say what they are.
+    data_config: Arc<ClientConfig>,
+    names_data: AtomicBool,
     name: ServerName<'static>,
     judge: Arc<Judge>,
     sessions: Arc<Sessions>,
@@ -101,8 +107,12 @@ impl ClientTls {
             .with_no_client_auth();
         let sessions = Arc::new(Sessions::default());
         config.resumption = Resumption::store(Arc::clone(&sessions) as Arc<_>);
+        let mut data_config = config.clone();
+        data_config.alpn_protocols.push(ALPN_DATA.to_vec());
         Ok(Self {
             config: Arc::new(config),
+            data_config: Arc::new(data_config),
+            names_data: AtomicBool::new(false),
             name,
             judge,
             sessions,
@@ -118,10 +128,16 @@ impl ClientTls {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect_control(&self, tcp: TcpStream) -> Result<(Stream, Shown), ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+        let stream = self.shake_hands(tcp, &self.config).await?;
         let shown = self.shown(&stream)?;
         *self.control_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.key);
         Ok((stream, shown))
+    }
+
+    /// Data connections say from now on that they are ones: they offer [`ALPN_DATA`] and nothing else, which servers that
+    /// have not heard of it may refuse.
+    pub fn name_data_connections(&self) {
+        self.names_data.store(true, Ordering::Relaxed);
     }
 
     /// The handshake of a data connection; resumes a session of the control connection where there is one.
@@ -129,12 +145,36 @@ impl ClientTls {
     /// # Errors
     /// [`ConnectError`].
     pub async fn connect_data(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let stream = self.shake_hands(tcp).await?;
+        let config = if self.names_data.load(Ordering::Relaxed) {
+            &self.data_config
+        } else {
+            &self.config
+        };
+        let stream = self.shake_hands(tcp, config).await?;
         let expected = *self.control_key.lock().unwrap_or_else(PoisonError::into_inner);
         if expected.is_some_and(|key| self.shown(&stream).is_ok_and(|shown| shown.key != key)) {
             return Err(ConnectError::AnotherServer);
         }
         Ok(stream)
+    }
+
+    /// Why the last certificate was refused, if it was.
+    #[must_use]
+    pub fn refusal(&self) -> Option<TrustError> {
+        self.judge.verdict()
+    }
+
+    /// What the authorities lacked to vouch for the last certificate, whether the server was trusted all the same or
+    /// not; `None` where they vouched, or were not asked.
+    #[must_use]
+    pub fn lack(&self) -> Option<Lack> {
+        self.judge.lack()
+    }
+
+    /// From when until when the last certificate holds; `None` before a handshake, or where it cannot be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.judge.validity()
     }
 
     /// Whether sessions could be resumed and none is left: the next data connection would not be resumed.
@@ -143,8 +183,8 @@ impl ClientTls {
         self.sessions.are_spent()
     }
 
-    async fn shake_hands(&self, tcp: TcpStream) -> Result<Stream, ConnectError> {
-        let tls = ClientConnection::new(Arc::clone(&self.config), self.name.clone())
+    async fn shake_hands(&self, tcp: TcpStream, config: &Arc<ClientConfig>) -> Result<Stream, ConnectError> {
+        let tls = ClientConnection::new(Arc::clone(config), self.name.clone())
             .map_err(|error| ConnectError::Handshake(io::Error::other(error)))?;
         Stream::shake_hands(tcp, tls, Tickets::AtOnce)
             .await

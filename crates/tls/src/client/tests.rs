@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
-use crate::Material;
 use crate::visitor::{As, Host, material};
+use crate::{ALPN_DATA, Material};
 
 async fn dial(to: SocketAddr) -> TcpStream {
     TcpStream::connect(to).await.unwrap()
@@ -45,10 +45,15 @@ async fn data_connections_resume_the_control_connection_again_and_again() {
     assert_eq!(shown.key, pin_of(&material));
     assert!(!control.is_resumed());
     // More than the tickets that the control connection gave; each data connection gives the next one its ticket.
-    for _ in 0..24 {
+    for round in 0..24 {
         let tcp = dial(to).await;
+        let by_name = round >= 12;
+        if by_name {
+            tls.name_data_connections();
+        }
         let (accepted, connected) = tokio::join!(host.accept(As::Data), tls.connect_data(tcp));
         let (mut accepted, mut stream) = (accepted.unwrap(), connected.unwrap());
+        assert_eq!(accepted.alpn.as_deref(), by_name.then_some(ALPN_DATA));
         assert!(stream.is_resumed() && accepted.resumed.is_some());
         host.tls.admit(accepted.issued, accepted.resumed.unwrap());
         stream.shutdown().await.unwrap();

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::facts::Facts;
 use super::known::{Known, KnownServers};
+use super::validity::Validity;
 use crate::Fingerprint;
 
 /// Which servers are the ones they say they are.
@@ -45,6 +46,22 @@ pub enum Stranger {
     Accept,
     /// [`TrustError::Stranger`], so that somebody can be asked.
     Refuse,
+}
+
+/// What the authorities lacked when they did not vouch for a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lack {
+    /// Its certificate has ended.
+    Expired,
+    /// Its certificate has not begun; one of two clocks is wrong.
+    NotYetValid,
+    /// Its certificate is for other names.
+    OtherName,
+    /// Nobody known here has signed it, or somebody in between is missing.
+    Issuer,
+    /// Something else.
+    Other,
 }
 
 /// SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4), or of a certificate; displays as `sha256//BASE64`.
@@ -159,6 +176,8 @@ enum Rule {
 struct Told {
     refused: Option<TrustError>,
     vouched: bool,
+    lack: Option<Lack>,
+    validity: Option<Validity>,
 }
 
 impl Judge {
@@ -210,6 +229,16 @@ impl Judge {
         self.told().vouched
     }
 
+    /// What the authorities lacked, whoever was trusted in the end; `None` when they vouched or were not asked.
+    pub(super) fn lack(&self) -> Option<Lack> {
+        self.told().lack
+    }
+
+    /// When the last certificate holds.
+    pub(super) fn validity(&self) -> Option<Validity> {
+        self.told().validity
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,12 +250,16 @@ impl Judge {
         others: &[CertificateDer<'_>],
         name: &ServerName<'_>,
         now: UnixTime,
+        lack: &mut Option<Lack>,
     ) -> Result<bool, TrustError> {
-        let ask = |authority: &WebPkiServerVerifier| {
+        let mut ask = |authority: &WebPkiServerVerifier| {
             authority
                 .verify_server_cert(leaf, others, name, &[], now)
                 .map(|_| true)
-                .map_err(|error| error.to_string())
+                .map_err(|error| {
+                    *lack = Some(lack_of(&error));
+                    error.to_string()
+                })
         };
         let certificate = Pin(Sha256::digest(leaf).into());
         let key =
@@ -286,8 +319,11 @@ impl ServerCertVerifier for Judge {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let judged = self.judge(leaf, others, name, now);
+        let mut lack = None;
+        let judged = self.judge(leaf, others, name, now, &mut lack);
         let mut told = self.told();
+        told.lack = lack;
+        told.validity = Validity::of(leaf);
         told.vouched = matches!(judged, Ok(true));
         told.refused = judged.err();
         if told.refused.is_some() {
@@ -329,6 +365,21 @@ impl fmt::Debug for Judge {
             .field("host", &self.host)
             .field("port", &self.port)
             .finish_non_exhaustive()
+    }
+}
+
+fn lack_of(error: &rustls::Error) -> Lack {
+    let rustls::Error::InvalidCertificate(error) = error else {
+        return Lack::Other;
+    };
+    match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Lack::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Lack::NotYetValid,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Lack::OtherName
+        }
+        CertificateError::UnknownIssuer => Lack::Issuer,
+        _ => Lack::Other,
     }
 }
 

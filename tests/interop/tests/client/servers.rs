@@ -1,6 +1,7 @@
 //! The servers people already have, each on a port of its own of the loopback interface, with a folder and a login.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub enum Brand {
     Vsftpd,
     Pyftpdlib,
     Proftpd,
+    PureFtpd,
 }
 
 /// How it is reached.
@@ -26,6 +28,18 @@ pub enum Wire {
     Plain,
     Explicit,
     Implicit,
+}
+
+impl Brand {
+    /// Whether it runs here; says so where not.
+    pub fn runs(self) -> bool {
+        let is_root = fs::metadata("/proc/self").is_ok_and(|us| us.uid() == 0);
+        if self == Self::PureFtpd && !is_root {
+            eprintln!("not run: only root starts Pure-FTPd");
+            return false;
+        }
+        true
+    }
 }
 
 pub struct Server {
@@ -68,6 +82,11 @@ FTPServer(("127.0.0.1", port), handler).serve_forever()
 
 impl Server {
     pub fn start(brand: Brand, wire: Wire) -> Self {
+        Self::start_with(brand, wire, "")
+    }
+
+    /// With more lines of vsftpd's or ProFTPD's configuration.
+    pub fn start_with(brand: Brand, wire: Wire, lines: &str) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         if brand == Brand::Pasarela {
             let setup = Pasarela::setup().arguments(["--tls", "optional"]);
@@ -98,8 +117,9 @@ impl Server {
         // Freed at once, and nobody else on this machine asks for that very one in between.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = match brand {
-            Brand::Vsftpd => vsftpd(scratch.path(), &root, address.port(), wire, &pem),
-            Brand::Proftpd => proftpd(scratch.path(), &root, address.port(), wire, &pem),
+            Brand::Vsftpd => vsftpd(scratch.path(), &root, address.port(), wire, &pem, lines),
+            Brand::Proftpd => proftpd(scratch.path(), &root, address.port(), wire, &pem, lines),
+            Brand::PureFtpd => pure_ftpd(scratch.path(), &root, address.port(), wire, &pem),
             _ => {
                 let mut python = Command::new("/usr/bin/python3"); // Debian's, which has the package
                 let tls = if wire == Wire::Plain { Path::new("") } else { &pem };
@@ -152,6 +172,20 @@ impl Server {
     /// Its certificate, PEM.
     pub fn certificate(&self) -> &Path {
         self.certificate.as_deref().unwrap()
+    }
+
+    /// Puts a file there, as one of its visitors'.
+    pub fn put(&self, name: &str, content: &[u8]) {
+        let file = self.root.join(name);
+        fs::write(&file, content).unwrap();
+        if self.brand == Brand::PureFtpd {
+            std::os::unix::fs::chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub fn site(&self) -> Site {
@@ -210,7 +244,7 @@ fn certificate(folder: &Path) -> PathBuf {
 }
 
 /// Without root's rights vsftpd has anonymous visitors only, here with all their rights.
-fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Command {
+fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path, lines: &str) -> Command {
     let yes_no = |yes| if yes { "YES" } else { "NO" };
     let text = format!(
         "listen=YES\nlisten_address=127.0.0.1\nlisten_port={port}\nbackground=NO\nrun_as_launching_user=YES\n\
@@ -218,7 +252,7 @@ fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Com
          anon_other_write_enable=YES\nanon_world_readable_only=NO\nanon_umask=022\nanon_root={}\nno_anon_password=NO\n\
          chown_uploads=NO\nxferlog_enable=NO\nmdtm_write=YES\npasv_enable=YES\nseccomp_sandbox=NO\n\
          ssl_enable={}\nallow_anon_ssl=YES\nforce_anon_logins_ssl={}\nforce_anon_data_ssl={}\nimplicit_ssl={}\n\
-         rsa_cert_file={}\nrsa_private_key_file={}\nrequire_ssl_reuse=YES\nssl_ciphers=HIGH\n",
+         rsa_cert_file={}\nrsa_private_key_file={}\nrequire_ssl_reuse=YES\nssl_ciphers=HIGH\n{lines}",
         root.display(),
         yes_no(wire != Wire::Plain),
         yes_no(wire != Wire::Plain),
@@ -235,7 +269,7 @@ fn vsftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Com
 }
 
 /// Debian's servers exclude each other, so `cargo xtask test` unpacks this one instead of installing it.
-fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Command {
+fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path, lines: &str) -> Command {
     let unpacked = servers_folder();
     let us = fs::metadata(scratch).unwrap();
     let hash = Command::new("openssl")
@@ -276,7 +310,7 @@ fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Co
          UseIPv6 off\nUseReverseDNS off\nModulePath {}\nPidFile {place}/pid\nScoreboardFile {place}/scores\n\
          DelayTable none\nTransferLog none\nSystemLog {place}/system\nWtmpLog off\nRootLogin on\n\
          RequireValidShell off\nAuthOrder mod_auth_file.c\nAuthUserFile {}\nDefaultRoot {}\n\
-         AllowOverwrite on\nAllowStoreRestart on\nAllowRetrieveRestart on\n{tls}",
+         AllowOverwrite on\nAllowStoreRestart on\nAllowRetrieveRestart on\n{lines}{tls}",
         ours("-un"),
         ours("-gn"),
         unpacked.join("usr/lib/proftpd").display(),
@@ -286,14 +320,55 @@ fn proftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Co
     );
     let file = scratch.join("proftpd.conf");
     fs::write(&file, text).unwrap();
-    let mut command = Command::new(unpacked.join("usr/sbin/proftpd"));
+    let mut command = unpacked_program("usr/sbin/proftpd");
+    command.args(["-n", "-q", "-c"]).arg(file);
     command
-        .env(
-            "LD_LIBRARY_PATH",
-            unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)),
-        )
-        .args(["-n", "-q", "-c"])
-        .arg(file);
+}
+
+/// It has virtual users, and serves none as root, so the folder is nobody's. It cannot begin with TLS.
+fn pure_ftpd(scratch: &Path, root: &Path, port: u16, wire: Wire, pem: &Path) -> Command {
+    let (passwd, database) = (scratch.join("passwd"), scratch.join("users.pdb"));
+    std::os::unix::fs::chown(root, Some(NOBODY), Some(NOBODY)).expect("only root starts Pure-FTPd");
+    // Its visitors are not root.
+    fs::set_permissions(scratch, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut users = unpacked_program("usr/bin/pure-pw");
+    users
+        .args(["useradd", USER, "-f"])
+        .arg(&passwd)
+        .args(["-u", &NOBODY.to_string(), "-g", &NOBODY.to_string(), "-d"])
+        .arg(root)
+        .args(["-m", "-F"])
+        .arg(&database);
+    let mut child = users
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{users:?}: {error}\nhint: run cargo xtask test, which unpacks it"));
+    let typed = format!("{PASSWORD}\n{PASSWORD}\n");
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+    let mut command = unpacked_program("usr/sbin/pure-ftpd");
+    command
+        .args(["-4", "-A", "-E", "-H", "-C", "50", "-S"])
+        .arg(format!("127.0.0.1,{port}"))
+        .arg("-l")
+        .arg(format!("puredb:{}", database.display()));
+    if wire != Wire::Plain {
+        command.args(["-Y", "3", "-2"]).arg(pem);
+    }
+    command
+}
+
+const NOBODY: u32 = 65534;
+
+/// A program that `cargo xtask test` unpacks instead of installing it, with the libraries that it brings.
+pub fn unpacked_program(path: &str) -> Command {
+    let unpacked = servers_folder();
+    let mut command = Command::new(unpacked.join(path));
+    command.env(
+        "LD_LIBRARY_PATH",
+        unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)),
+    );
     command
 }
 

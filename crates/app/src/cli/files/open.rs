@@ -18,10 +18,14 @@ use super::ask::{self, Belief};
 use super::keeping::{Keeper, Keepers};
 use super::operand::{Address, Meant, View, is_url};
 use super::places::{self, Book, Saved};
+use super::proxy::{Proxies, Wanted};
 use super::show::{Manner, Tally};
 use super::{failed, netrc, show, usage};
 use crate::failure::{Failure, Kind, Problem};
 use crate::surroundings;
+
+/// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
+const PARALLEL: usize = 64;
 
 /// How servers are reached and whom to trust.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
@@ -56,6 +60,15 @@ pub(crate) struct Reaching {
     /// file with passwords that others can open is refused. An empty NETRC: no file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) netrc_file: Option<PathBuf>,
+
+    /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
+    ///
+    /// Control and data connections both go through it. socks5h and http leave it to the proxy to resolve the server's
+    /// name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports of the web alone. A login
+    /// stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the variables ftp_proxy,
+    /// FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or NO_PROXY.
+    #[arg(long, value_name = "URL", value_parser = Wanted::parse)]
+    proxy: Option<Wanted>,
 
     /// Connect by IPv4 alone
     #[arg(short = '4', long, conflicts_with = "ipv6")]
@@ -92,6 +105,7 @@ impl Reaching {
             insecure_plaintext: self.insecure_plaintext || saved.insecure_plaintext,
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
+            proxy: self.proxy.clone().or_else(|| saved.proxy.clone()),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
             connect_timeout: self.connect_timeout.or(saved.connect_timeout),
@@ -108,6 +122,7 @@ impl Reaching {
             insecure_plaintext,
             password_file: _,
             netrc_file: _,
+            proxy,
             ipv4,
             ipv6,
             connect_timeout,
@@ -119,10 +134,11 @@ impl Reaching {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             path.to_string_lossy().into_owned().into()
         };
-        let entries: [(&str, Option<toml::Value>); 7] = [
+        let entries: [(&str, Option<toml::Value>); 8] = [
             ("pin", pin.map(|pin| pin.to_string().into())),
             ("ca", ca.as_ref().map(path)),
             ("insecure-plaintext", truth(insecure_plaintext)),
+            ("proxy", proxy.as_ref().and_then(Wanted::written).map(Into::into)),
             ("ipv4", truth(ipv4)),
             ("ipv6", truth(ipv6)),
             ("connect-timeout", seconds(connect_timeout)),
@@ -203,7 +219,7 @@ impl Reaching {
 
 /// Opens places, each server once. A clone knows the same connections; each command has its own.
 #[derive(Clone)]
-pub(super) struct Opener {
+pub(in crate::cli) struct Opener {
     inner: Arc<Inner>,
     view: View,
     stop: CancellationToken,
@@ -215,6 +231,7 @@ struct Inner {
     flags: Reaching,
     memory: Option<Arc<KnownServers>>,
     password: Option<Secret>,
+    proxies: Proxies,
     netrc: netrc::Source,
     book: Option<Book>,
     keepers: Option<Keepers>,
@@ -238,6 +255,13 @@ impl Opener {
             None => std::env::var_os("PASARELA_PASSWORD")
                 .map(|value| Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value))),
         };
+        if reaching.proxy.as_ref().is_some_and(Wanted::is_exposed) {
+            let warning = "everybody on this machine can read the proxy's password, as `ps` shows it";
+            let warning = Problem::new(warning).hint("set the variable all_proxy instead");
+            show::say(&warning.titled("warning"));
+        }
+        let proxies = Proxies::choose(reaching.proxy.as_ref(), |name| std::env::var(name).ok())
+            .map_err(|problem| problem.fails(Kind::Configuration))?;
         let state_dir = surroundings::state_dir().ok();
         Ok(Self {
             view: View::CommandLine,
@@ -248,6 +272,7 @@ impl Opener {
                 // Where nothing can be remembered, only authorities are believed.
                 memory: known_servers().map(Arc::new),
                 password,
+                proxies,
                 netrc: netrc::Source::choose(reaching.netrc_file.as_deref(), |name| {
                     std::env::var_os(name).map(PathBuf::from)
                 }),
@@ -494,15 +519,29 @@ impl Opener {
         Ok(remote)
     }
 
+    /// The server that a URL or a saved place means, with whom to trust and who logs in.
+    pub(in crate::cli) async fn server(&self, operand: &str) -> Result<(Url, Site), Failure> {
+        let Meant::There(address) = self.meant(operand)? else {
+            return Err(usage(format!("{operand}: neither a URL nor a saved place")));
+        };
+        let site = self.site_with_login(&address).await?;
+        Ok((address.url, site))
+    }
+
+    async fn site_with_login(&self, address: &Address) -> Result<Site, Failure> {
+        let mut site = self.site(address);
+        if address.url.password.is_none() {
+            self.find_login(address, &mut site).await?;
+        }
+        Ok(site)
+    }
+
     /// The server of an address with the password that it has, kept for nobody else.
     pub(super) async fn arrive_quietly(
         &self,
         address: &Address,
     ) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let mut site = self.site(address);
-        if address.url.password.is_none() {
-            self.find_login(address, &mut site).await?;
-        }
+        let mut site = self.site_with_login(address).await?;
         let remote = self.connect(&address.url, &mut site).await?;
         let path = remote.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
@@ -559,6 +598,11 @@ impl Opener {
         site.memory.clone_from(&self.inner.memory);
         site.options.plain_password = flags.insecure_plaintext && url.scheme == Scheme::Ftp;
         site.options.family = flags.family();
+        site.options.proxy = match &flags.proxy {
+            Some(wanted) => wanted.proxy(),
+            None => self.inner.proxies.of_host(&url.host),
+        };
+        site.options.parallel = PARALLEL;
         site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
         let timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
         site.options.reply_timeout = timeout;

@@ -8,7 +8,8 @@ use pasarela_store::{Kind, Open, VirtualPath};
 use tracing::debug;
 
 use super::{Context, Keep, Outcome};
-use crate::ftp::{hash, list, refusal};
+use crate::ftp::{list, refusal};
+use crate::hash;
 
 /// The largest file that SIZE counts through in TYPE A.
 const MAX_COUNTED: u64 = 16 * 1024 * 1024;
@@ -159,9 +160,11 @@ async fn file_op(context: &Context, op: &FileOp) -> Result<(FileAnswer, Keep), R
             if first > end {
                 return Err(Refusal::PastEnd);
             }
-            let digest = hash::digest(&*file, *algorithm, first, end).await?;
+            let digest = hash::digest(&*file, *algorithm, first, end)
+                .await
+                .map_err(refusal::of_digest)?;
             FileAnswer::Hash {
-                digest,
+                digest: hex::encode(digest),
                 span: (first, end),
                 path: path.clone(),
             }

@@ -221,10 +221,11 @@ enum Nature {
     },
     /// Its handshake is under way.
     Handshaking,
-    /// The handshake is done. `spoke` counts what came after it.
+    /// The handshake is done. `spoke` counts what came after it; `is_data` is the client's own word for it (ALPN).
     Proved {
         owner: Option<Tag>,
         spoke: bool,
+        is_data: bool,
     },
 }
 
@@ -413,7 +414,11 @@ impl Board {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
             (Nature::Silent, Shown::Bytes) => Nature::Spoke,
             (Nature::Silent | Nature::Doubtful { .. }, Shown::End) => Nature::Ended,
-            (Nature::Proved { owner, .. }, Shown::Bytes) => Nature::Proved { owner, spoke: true },
+            (Nature::Proved { owner, is_data, .. }, Shown::Bytes) => Nature::Proved {
+                owner,
+                spoke: true,
+                is_data,
+            },
             (nature, _) => nature,
         };
         if arrival.nature == Nature::Handshaking {
@@ -432,10 +437,14 @@ impl Board {
         self.settle(now);
     }
 
-    /// A handshake has ended well. `owner` is the session that it resumed.
-    pub(crate) fn proved(&mut self, now: Instant, id: ArrivalId, owner: Option<Tag>) {
+    /// A handshake has ended well. `owner` is the session that it resumed; `is_data`: the client said so in it.
+    pub(crate) fn proved(&mut self, now: Instant, id: ArrivalId, owner: Option<Tag>, is_data: bool) {
         if let Some(arrival) = self.arrivals.get_mut(&id) {
-            arrival.nature = Nature::Proved { owner, spoke: false };
+            arrival.nature = Nature::Proved {
+                owner,
+                spoke: false,
+                is_data,
+            };
         }
         self.settle(now);
     }
@@ -578,9 +587,10 @@ impl Board {
     fn release(&mut self, now: Instant, id: ArrivalId, why: &'static str) {
         if let Some(arrival) = self.remove(id) {
             let knows_tls = matches!(arrival.nature, Nature::Proved { .. } | Nature::Handshaking);
+            let is_data = matches!(arrival.nature, Nature::Proved { is_data: true, .. });
             match self.places[arrival.place] {
                 // A client that speaks TLS first on an explicit port never was a control connection.
-                PlaceKind::Control { implicit } if implicit || !knows_tls => {
+                PlaceKind::Control { implicit } if !is_data && (implicit || !knows_tls) => {
                     self.greeted.push_back((now, arrival.peer));
                     self.verdicts.push_back(Verdict::Greet(id));
                 }
@@ -792,12 +802,18 @@ impl Board {
 
     /// TLS: by proof, wherever it comes from; else by peer, as far as that is allowed.
     fn protected_answer(&self, now: Instant, wait: &Wait) -> Outcome {
-        let (mut unproved, mut candidates) = (Vec::new(), Vec::new());
+        let (mut unproved, mut candidates, mut certain) = (Vec::new(), Vec::new(), None);
         for (id, arrival) in &self.arrivals {
-            let Nature::Proved { owner, spoke } = arrival.nature else {
+            let Nature::Proved {
+                owner,
+                spoke,
+                is_data,
+            } = arrival.nature
+            else {
                 continue;
             };
             match self.proof(wait, arrival, owner) {
+                Proof::Good if is_data && owner.is_some() && owner == wait.request.tag => certain = Some(*id),
                 Proof::Good => candidates.push((*id, spoke)),
                 Proof::Bad => unproved.push(*id),
                 Proof::Later | Proof::Elsewhere => {}
@@ -805,8 +821,8 @@ impl Board {
         }
         if self.places[wait.place] != (PlaceKind::Control { implicit: true }) {
             // Control clients wait for the greeting; whoever begins with a handshake is a data connection.
-            return match candidates.first() {
-                Some((id, _)) => Outcome::Answer(*id),
+            return match certain.or(candidates.first().map(|(id, _)| *id)) {
+                Some(id) => Outcome::Answer(id),
                 None if unproved.is_empty() => Outcome::Nothing,
                 None => Outcome::Unproved(unproved),
             };
@@ -815,6 +831,10 @@ impl Board {
         let Some((commanded, direction)) = wait.command else {
             return Outcome::Nothing;
         };
+        // Unless the client says itself what its connection is for, and proves to be this session.
+        if let Some(id) = certain {
+            return Outcome::Answer(id);
+        }
         // Nor is it known yet what those will prove who are in their handshake.
         if self.is_one_unknown(wait) && !candidates.is_empty() {
             return if now < commanded + HOLD {

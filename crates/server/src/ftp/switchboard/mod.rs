@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pasarela_ftp_proto::server_pi::Refusal;
-use pasarela_tls::{ServerTls, Stream, Tag};
+use pasarela_tls::{ALPN_DATA, ServerTls, Stream, Tag};
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
@@ -576,9 +576,10 @@ impl Arrival {
             }
             Err(_) => return,
         };
+        let is_data = accepted.alpn.as_deref() == Some(ALPN_DATA);
         let (stream, issued) = (accepted.stream, accepted.issued);
         self.switchboard
-            .act(|board, now| board.proved(now, self.id, accepted.resumed));
+            .act(|board, now| board.proved(now, self.id, accepted.resumed, is_data));
         let mut shown = false;
         loop {
             tokio::select! {

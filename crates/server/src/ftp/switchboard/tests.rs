@@ -126,7 +126,13 @@ impl Hall {
     }
 
     fn proves(&mut self, id: ArrivalId, owner: Option<SessionId>) -> Vec<Verdict> {
-        self.board.proved(self.now, id, owner.map(tag));
+        self.board.proved(self.now, id, owner.map(tag), false);
+        self.verdicts()
+    }
+
+    /// The same, and the client says that it is a data connection.
+    fn says_data(&mut self, id: ArrivalId, owner: Option<SessionId>) -> Vec<Verdict> {
+        self.board.proved(self.now, id, owner.map(tag), true);
         self.verdicts()
     }
 
@@ -470,6 +476,48 @@ fn on_an_implicit_port_the_command_tells_data_from_control() {
     let (control, _) = hall.arrives(owner(), IMPLICIT);
     assert_eq!(hall.proves(control, None), []);
     assert_eq!(hall.after(Duration::from_secs(3)), [Verdict::Greet(control)]);
+}
+
+#[test]
+fn on_an_implicit_port_the_session_that_says_data_is_the_answer_beside_whomever() {
+    for direction in [Direction::Down, Direction::Up] {
+        let mut hall = Hall::new();
+        hall.waiting(1, true, IMPLICIT);
+        let (control, _) = hall.arrives(owner(), IMPLICIT);
+        assert_eq!(hall.proves(control, None), []);
+        let (cached, _) = hall.arrives(owner(), IMPLICIT);
+        assert_eq!(hall.proves(cached, Some(1)), []);
+        let (shaking, _) = hall.arrives(owner(), IMPLICIT);
+        let (data, _) = hall.arrives(owner(), IMPLICIT);
+        assert_eq!(hall.says_data(data, Some(1)), []);
+        let mut greeted = hall.commands(1, direction);
+        assert_eq!(greeted.first(), Some(&Verdict::Pair(1, data)));
+        greeted.extend(hall.after(Duration::from_secs(3)));
+        greeted.extend(hall.proves(shaking, None));
+        for id in [control, cached, shaking] {
+            assert!(greeted.contains(&Verdict::Greet(id)), "{greeted:?}");
+        }
+    }
+}
+
+#[test]
+fn who_only_says_data_proves_nothing_and_is_never_greeted() {
+    let mut hall = Hall::new();
+    hall.waiting(1, true, IMPLICIT);
+    let (data, _) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(hall.proves(data, None), []);
+    let (liar, _) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(hall.says_data(liar, None), []);
+    let refused = hall.commands(1, Direction::Down);
+    assert!(
+        refused.contains(&Verdict::Refuse(1, Why::Ambiguous)),
+        "{refused:?}"
+    );
+
+    hall.waiting(2, true, IMPLICIT);
+    let (late, _) = hall.arrives(owner(), IMPLICIT);
+    assert_eq!(hall.says_data(late, None), []);
+    assert!(matches!(hall.after(Duration::from_secs(3))[..], [.., Verdict::Drop(id, _)] if id == late));
 }
 
 #[test]

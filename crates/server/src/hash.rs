@@ -1,15 +1,23 @@
 //! Checksums of files, computed away from the runtime's threads, a block at a time.
 
 use md5::Md5;
-use pasarela_ftp_proto::server_pi::{HashAlgorithm, Refusal};
-use pasarela_store::File;
+use pasarela_ftp_proto::server_pi::HashAlgorithm;
+use pasarela_store::{Error, File};
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
-use super::refusal;
-
 /// Bytes hashed in one step.
 const BLOCK: usize = 1024 * 1024;
+
+/// Why there is no digest.
+pub(crate) enum Failed {
+    /// The store could not.
+    Store(Error),
+    /// The file is shorter than it was.
+    Shrunk,
+    /// The runtime is stopping.
+    Stopping,
+}
 
 enum Hasher {
     Sha256(Sha256),
@@ -40,34 +48,31 @@ impl Hasher {
         }
     }
 
-    fn digest(self) -> String {
+    fn digest(self) -> Vec<u8> {
         match self {
-            Self::Sha256(hasher) => hex::encode(hasher.finalize()),
-            Self::Sha512(hasher) => hex::encode(hasher.finalize()),
-            Self::Sha1(hasher) => hex::encode(hasher.finalize()),
-            Self::Md5(hasher) => hex::encode(hasher.finalize()),
-            Self::Crc32(hasher) => format!("{:08x}", hasher.finalize()),
+            Self::Sha256(hasher) => hasher.finalize().to_vec(),
+            Self::Sha512(hasher) => hasher.finalize().to_vec(),
+            Self::Sha1(hasher) => hasher.finalize().to_vec(),
+            Self::Md5(hasher) => hasher.finalize().to_vec(),
+            Self::Crc32(hasher) => hasher.finalize().to_be_bytes().to_vec(),
         }
     }
 }
 
-/// The digest of the bytes from `first` up to but without `end`, in lower-case hexadecimal.
+/// The digest of the bytes from `first` up to but without `end`.
 pub(crate) async fn digest(
     file: &dyn File,
     algorithm: HashAlgorithm,
     first: u64,
     end: u64,
-) -> Result<String, Refusal> {
+) -> Result<Vec<u8>, Failed> {
     let mut hasher = Hasher::new(algorithm);
     let mut at = first;
     while at < end {
         let len = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
-        let block = file
-            .read_at(at, len)
-            .await
-            .map_err(|error| refusal::of_store(&error))?;
+        let block = file.read_at(at, len).await.map_err(Failed::Store)?;
         if block.is_empty() {
-            return Err(Refusal::Shrunk);
+            return Err(Failed::Shrunk);
         }
         at += block.len() as u64;
         hasher = tokio::task::spawn_blocking(move || {
@@ -75,7 +80,7 @@ pub(crate) async fn digest(
             hasher
         })
         .await
-        .map_err(|_| Refusal::Local)?;
+        .map_err(|_| Failed::Stopping)?;
     }
     Ok(hasher.digest())
 }

@@ -1,0 +1,33 @@
+//! `pasarela doctor URL`: a server, as it is from here.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pasarela_doctor::{Examination, Report, lines};
+
+use super::Flags;
+use crate::cli::files::run;
+use crate::cli::print;
+use crate::failure::Failure;
+
+/// Examines a server; findings are shown as they are made, for it may take minutes.
+pub(super) fn examine(flags: &Flags, url: &str) -> Result<ExitCode, Failure> {
+    run(&flags.reaching, async |opener, _| {
+        let (url, site) = opener.server(url).await?;
+        let mut examination = Examination::of(site, url.path.clone());
+        examination.idle = flags.idle.map(Duration::from_secs);
+        examination.upload = flags.upload;
+        let mut report = Report::new(url.to_string());
+        if !flags.json {
+            print(&format!("{url}\n"))?;
+            // Whoever reads no more has heard enough.
+            report = report.telling(|finding| drop(print(&lines(finding))));
+        }
+        examination.run(&mut report).await;
+        print(&match flags.json {
+            true => report.json_lines(),
+            false => report.verdict(),
+        })?;
+        Ok(report.exit_code())
+    })
+}

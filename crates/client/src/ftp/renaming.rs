@@ -1,0 +1,119 @@
+//! Renaming: over what stands there too, and without a moment in which a file could be lost.
+
+use std::sync::atomic::Ordering;
+
+use pasarela_ftp_proto::user_pi::Reply;
+use pasarela_store::{Kind, VirtualPath};
+
+use super::control::Control;
+use super::remote::{FtpRemote, Outcome};
+use crate::transfer::beside;
+use crate::{Failure, FailureKind};
+
+/// Whether logins of this site may rename, as far as is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Renames {
+    Unknown,
+    Yes,
+    No,
+}
+
+impl Renames {
+    fn of(number: u8) -> Self {
+        match number {
+            1 => Self::Yes,
+            2 => Self::No,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl FtpRemote {
+    /// Whether this login may rename in the folder of `path`, as far as RNFR tells before anything is renamed: who may
+    /// only drop files into a folder could not take back what was written there under another name.
+    pub(super) async fn may_rename(&self, path: &VirtualPath) -> Outcome<bool> {
+        match Renames::of(self.pool.renames.load(Ordering::Relaxed)) {
+            Renames::Yes => return Ok(true),
+            Renames::No => return Ok(false),
+            Renames::Unknown => {}
+        }
+        let Some(parent) = path.parent().filter(|parent| !parent.is_root()) else {
+            return Ok(true);
+        };
+        let mut lease = self.pool.lease().await?;
+        let control = &mut lease.connection()?.control;
+        let asked = control.command("RNFR", &parent.to_bytes()).await?;
+        // ProFTPD takes the next command for a wrong RNTO, whichever it is.
+        control.command("NOOP", b"").await?;
+        let found = match asked.code {
+            350 => Renames::Yes,
+            _ if Failure::refused("rename", asked).kind == FailureKind::NotFound => return Ok(true),
+            _ => Renames::No,
+        };
+        self.pool.renames.store(found as u8, Ordering::Relaxed);
+        Ok(found == Renames::Yes)
+    }
+
+    /// Renames. Where the server refuses to rename over a file, that one is put aside first and removed last, so that
+    /// both are whole whatever fails.
+    pub(super) async fn rename_over(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Outcome<()> {
+        let mut lease = self.pool.lease().await?;
+        let refusal = match rename(&mut lease.connection()?.control, from, to).await? {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        drop(lease);
+        let failure = Failure::refused("rename it", refusal);
+        let is_in_the_way = replace
+            && self
+                .look(to)
+                .await
+                .is_ok_and(|there| there.metadata.kind == Kind::File);
+        let Some(old) = beside(to, "old").filter(|_| is_in_the_way) else {
+            return Err(failure);
+        };
+        let mut lease = self.pool.lease().await?;
+        let control = &mut lease.connection()?.control;
+        if rename(control, to, &old).await?.is_err() {
+            return Err(failure);
+        }
+        if let Err(refusal) = rename(control, from, to).await? {
+            // Where this fails too the old file is whole under its other name.
+            let back = rename(control, &old, to).await?;
+            let failure = Failure::refused("rename it", refusal);
+            return Err(match back {
+                Ok(()) => failure,
+                Err(_) => failure.hint(format!(
+                    "the file that stood there is now {}",
+                    old.to_bytes().escape_ascii()
+                )),
+            });
+        }
+        let removed = control.command("DELE", &old.to_bytes()).await?;
+        if !removed.is_done() {
+            tracing::warn!(old = %old.to_bytes().escape_ascii(), %removed, "the file that was replaced could not be removed");
+        }
+        Ok(())
+    }
+}
+
+/// RNFR and RNTO; the refusal of either.
+async fn rename(
+    control: &mut Control,
+    from: &VirtualPath,
+    to: &VirtualPath,
+) -> Outcome<std::result::Result<(), Reply>> {
+    // Looked at as a whole before half of it is sent.
+    let first = control.command("RNFR", &from.to_bytes()).await?;
+    if first.class() > 3 {
+        return Ok(Err(first));
+    }
+    let second = control.command("RNTO", &to.to_bytes()).await?;
+    Ok(if second.is_done() { Ok(()) } else { Err(second) })
+}
