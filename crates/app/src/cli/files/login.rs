@@ -217,6 +217,11 @@ impl Saving<'_> {
             Some(password) => Some(self.keep(&url, password).await?),
             None => None,
         };
+        if reaching.keeps_no_proxy() {
+            show::say(
+                "note: a proxy with a login is not kept: set the variable all_proxy where the name is used",
+            );
+        }
         let saved = Saved {
             url: Url {
                 password: None,

@@ -150,6 +150,11 @@ impl Reaching {
         said.collect()
     }
 
+    /// Whether there is a proxy that [`Self::table`] leaves out.
+    pub(super) fn keeps_no_proxy(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.written().is_none())
+    }
+
     /// The conditions that a saved place has: keys are flags.
     pub(super) fn of_table(table: &toml::Table) -> Result<Self, String> {
         let command = clap::Command::new("place")

@@ -203,14 +203,14 @@ mod tests {
         assert_eq!(book.all(), Ok(Vec::new()));
         let site = saved(
             "ftpes://anna@h/www",
-            "password = \"file\"\npin = \"sha256//q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\"\nconnect-timeout = 5\nipv4 = true",
+            "password = \"file\"\npin = \"sha256//q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\"\nconnect-timeout = 5\nipv4 = true\nproxy = \"socks5h://127.0.0.1:1080\"",
         );
         book.keep("site", &site).unwrap();
         book.keep("b.c", &saved("ftp://h2/", "")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         private::rewrite(&path, |_| Ok(format!("# mine\n{text}"))).unwrap();
         assert_eq!(book.find("site"), Ok(Some(site.clone())));
-        let other = saved("ftps://h3/", "insecure-plaintext = true");
+        let other = saved("ftps://h3/", "insecure-plaintext = true\nproxy = \"none\"");
         book.keep("site", &other).unwrap();
         assert_eq!(book.find("site"), Ok(Some(other)));
         book.forget("site").unwrap();

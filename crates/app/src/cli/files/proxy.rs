@@ -47,12 +47,11 @@ impl Wanted {
         }
     }
 
-    /// As the flag takes it; nothing with a password in it is written down.
+    /// As the flag takes it; one with a login is not written down.
     pub(super) fn written(&self) -> Option<String> {
         match self {
             Self::Nothing => Some("none".to_owned()),
-            Self::This(_) if self.is_exposed() => None,
-            Self::This(proxy) => Some(proxy.to_string()),
+            Self::This(proxy) => proxy.login.is_none().then(|| proxy.to_string()),
         }
     }
 
