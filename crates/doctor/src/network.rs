@@ -1,6 +1,7 @@
 //! This machine's network: what the ladder, the routers and the STUN servers that were named say of it, in words.
 
 mod addresses;
+mod contradictions;
 mod datagrams;
 mod nat;
 mod routers;
@@ -17,6 +18,7 @@ use pasarela_reach::{Filtering, Outcome, Plan, Reason, Router, Rung, Via};
 
 use crate::climb::Climb;
 use crate::report::Report;
+pub(crate) use contradictions::contradictions;
 pub use datagrams::{Datagrams, Sight};
 pub use verdict::proof_words;
 pub(crate) use verdict::{best, doubt_words, missing, tried};
@@ -101,6 +103,11 @@ pub fn tell(facts: &Facts, report: &mut Report) {
         nat::kind(facts),
         addresses::ipv6(facts),
         verdict::relay(facts),
+        contradictions(
+            &facts.ladder,
+            &crate::advice::network::PUBLIC_ADDRESS_DIFFERS,
+            &crate::advice::network::CLOSED_FROM_OUTSIDE,
+        ),
         verdict::host(facts),
     ];
     for finding in findings.into_iter().flatten() {

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::advice::opening as kinds;
 use crate::report::Report;
 use crate::{Finding, Severity};
-pub use outside::{Outside, relays};
+pub use outside::{Outside, contradictions, relays};
 use ports::{Opening, written};
 
 /// As many data ports of a range are tried: all of them are opened by one rule.
@@ -95,44 +95,44 @@ impl Server {
     /// this machine only.
     #[must_use]
     pub fn rules(&self, links: &Links) -> Vec<Rules> {
-        let openings = self.openings();
+        let openings = ports::openings(self);
         if openings.is_empty() {
             return Vec::new();
         }
-        let rules = |fact, title, text| Rules { fact, title, text };
-        vec![
-            rules("opening.ports", "TCP ports", self.table(&openings)),
-            rules(
+        let all = [
+            ("opening.ports", "TCP ports", self.table(&openings)),
+            (
                 "opening.router",
                 "router",
                 firewall::router(self, &openings, links),
             ),
-            rules(
+            (
                 "opening.nftables",
                 "nftables (nft -f FILE)",
                 firewall::nftables(self, &openings),
             ),
-            rules(
+            (
                 "opening.docker_run",
                 "Docker",
                 containers::docker_run(self, &openings),
             ),
-            rules(
+            (
                 "opening.compose",
                 "Docker Compose",
                 containers::compose(self, &openings),
             ),
-            rules(
+            (
                 "opening.kubernetes",
                 "Kubernetes",
                 containers::kubernetes(self, &openings),
             ),
-        ]
+        ];
+        all.map(|(fact, title, text)| Rules { fact, title, text }).into()
     }
 
     /// What the configuration itself says.
     pub fn tell(&self, report: &mut Report) {
-        let openings = self.openings();
+        let openings = ports::openings(self);
         if openings.is_empty() {
             let says = "the server listens for this machine only: nothing has to be opened";
             report.add(Finding::new(&kinds::LOOPBACK_ONLY, says));
@@ -156,11 +156,12 @@ impl Server {
         }
     }
 
-    /// What was not tried from outside, as nobody could listen there or as others stand for it.
-    pub fn tell_untried(&self, attempts: &[Attempt], report: &mut Report) {
-        for attempt in attempts.iter().filter(|attempt| attempt.outcome.is_err()) {
-            let port = attempt.address.port();
-            let says = format!("port {port} was not tried from outside, as this process cannot listen there");
+    /// Which of [`Self::addresses`] nobody has tried from outside, going by the ports that somebody has.
+    pub fn tell_untried(&self, tried: &[u16], report: &mut Report) {
+        let mut ports: Vec<u16> = self.addresses().iter().map(SocketAddr::port).collect();
+        ports.dedup();
+        for port in ports.into_iter().filter(|port| !tried.contains(port)) {
+            let says = format!("port {port} was not tried from outside");
             report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says));
         }
         if let Data::Ports(first, last) = self.data
@@ -204,16 +205,13 @@ impl Server {
         forward.map_or(inside, |forward| forward.outside)
     }
 
-    fn openings(&self) -> Vec<Opening> {
-        ports::openings(self)
-    }
-
     fn table(&self, openings: &[Opening]) -> String {
         let mut rows: Vec<(String, String)> = Vec::new();
         for opening in openings {
-            let hosts = match opening.hosts.is_empty() {
-                true => String::new(),
-                false => format!(" (at {} only)", written(&opening.hosts)),
+            let hosts = match (opening.hosts.is_empty(), opening.ipv4_only) {
+                (true, false) => String::new(),
+                (true, true) => " (IPv4 only)".to_owned(),
+                (false, _) => format!(" (at {} only)", written(&opening.hosts)),
             };
             rows.push((
                 opening.numbers(),

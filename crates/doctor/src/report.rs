@@ -64,12 +64,13 @@ impl Report {
         self.findings.push(finding);
     }
 
-    /// Takes a fact.
+    /// Takes a fact; one of the same name that was taken before is replaced.
     pub fn fact(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.facts.push(Fact {
-            name,
-            value: value.into(),
-        });
+        let value = value.into();
+        match self.facts.iter_mut().find(|fact| fact.name == name) {
+            Some(known) => known.value = value,
+            None => self.facts.push(Fact { name, value }),
+        }
     }
 
     /// A fact by its name.
@@ -213,4 +214,90 @@ fn json(finding: &Finding) -> Value {
         "evidence": finding.evidence,
         "advice": finding.advice,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advice::server as kinds;
+
+    fn ids<'a>(findings: impl Iterator<Item = &'a Finding>) -> Vec<&'static str> {
+        findings.map(|finding| finding.kind.id).collect()
+    }
+
+    #[test]
+    fn the_worst_most_certain_and_most_specific_finding_is_the_cause() {
+        let mut report = Report::new("test");
+        assert_eq!(
+            (report.culprit().map(|f| f.kind.id), report.exit_code()),
+            (None, 0)
+        );
+        for (kind, is_likely, cause, code) in [
+            (&kinds::LOGIN_WORKS, false, None, 0),
+            (&kinds::TLS_NONE, false, Some("tls.none"), 0),
+            (
+                &kinds::PASSIVE_SERVER_FIREWALL,
+                true,
+                Some("passive.server-firewall"),
+                6,
+            ),
+            (
+                &kinds::PASSIVE_CLIENT_FIREWALL,
+                true,
+                Some("passive.client-firewall"),
+                6,
+            ),
+            (&kinds::TRANSFER_PATH, false, Some("transfer.path"), 7),
+            (&kinds::PASSIVE_ALG, true, Some("transfer.path"), 7),
+            (&kinds::PASSIVE_ALG, false, Some("passive.alg"), 6),
+        ] {
+            let finding = Finding::new(kind, "it is so");
+            report.add(if is_likely { finding.likely() } else { finding });
+            assert_eq!(report.culprit().map(|f| f.kind.id), cause);
+            assert_eq!(report.exit_code(), code);
+        }
+    }
+
+    #[test]
+    fn of_two_that_weigh_the_same_the_first_is_the_cause() {
+        let mut report = Report::new("test");
+        report.add(Finding::new(&kinds::PASSIVE_ADDRESS_LOOPBACK, "first"));
+        report.add(Finding::new(&kinds::PASSIVE_ADDRESS_OTHER, "second"));
+        assert_eq!(report.culprit().unwrap().says, "first");
+    }
+
+    #[test]
+    fn a_verdict_that_is_only_likely_names_what_else_it_may_be() {
+        let mut report = Report::new("test");
+        report.add(Finding::new(&kinds::PASSIVE_ADDRESS_OTHER, "a warning"));
+        report.add(Finding::new(&kinds::PASSIVE_CLIENT_FIREWALL, "here").likely());
+        report.add(Finding::new(&kinds::PASSIVE_SERVER_FIREWALL, "there").likely());
+        assert_eq!(ids(report.rivals()), ["passive.server-firewall"]);
+        let verdict = report.verdict();
+        assert!(
+            verdict.starts_with("verdict (likely): here [passive.client-firewall]\n"),
+            "{verdict}"
+        );
+        assert!(
+            verdict.contains("\n  or else: there [passive.server-firewall]\n"),
+            "{verdict}"
+        );
+        let last: Value = serde_json::from_str(report.json_lines().lines().last().unwrap()).unwrap();
+        assert_eq!(last["or_else"], json!(["passive.server-firewall"]));
+        report.add(Finding::new(&kinds::CONTROL_LOST, "surely"));
+        assert_eq!(ids(report.rivals()), [""; 0]);
+    }
+
+    #[test]
+    fn evidence_and_advice_are_shown_where_something_is_wrong() {
+        let mut report = Report::new("test");
+        report.add(Finding::new(&kinds::LOGIN_WORKS, "all is well").evidence("hidden"));
+        report.add(Finding::new(&kinds::TLS_NONE, "no TLS").evidence("shown"));
+        let text = report.render();
+        assert!(!text.contains("hidden") && text.contains("- shown\n"), "{text}");
+        assert!(
+            text.ends_with(&format!("hint: {}\n", kinds::TLS_NONE.advice)),
+            "{text}"
+        );
+    }
 }

@@ -164,12 +164,14 @@ pub(crate) fn compare(stopped: &Route, passing: &Route, peer: IpAddr) -> Place {
     // Silent routers in between: the place is somewhere among them.
     let is_next = next.is_some_and(|(number, _)| *number == after + 1);
     match (last, next) {
-        (Some((number, last)), Some((_, hop))) => {
+        (Some((number, last)), Some((next_number, hop))) => {
             let is_near = stopped.is_near(number);
             match hop {
                 Hop::Router(router) if *router != peer => match is_near {
                     true if is_next => Place::Ours(Some(last)),
                     true => Place::Unknown,
+                    // The last one of all may be the server's own router, which need not answer by its public address.
+                    false if passing.end().is_some_and(|(end, _)| end == next_number + 1) => Place::Server,
                     false => Place::Between(last, *router),
                 },
                 _ if !is_next => Place::Unknown,
@@ -250,8 +252,14 @@ mod tests {
             // Private addresses are in providers' networks, too.
             (
                 "192.168.0.1 11.7.0.1 10.1.1.1 * *",
-                "192.168.0.1 11.7.0.1 10.1.1.1 11.8.0.1 open",
+                "192.168.0.1 11.7.0.1 10.1.1.1 11.8.0.1 11.9.0.1 open",
                 Place::Between(ip("10.1.1.1"), ip("11.8.0.1")),
+            ),
+            // The server's own router, by another address than the server's.
+            (
+                "192.168.0.1 11.7.0.1 11.8.0.1 * *",
+                "192.168.0.1 11.7.0.1 11.8.0.1 10.2.2.2 open",
+                Place::Server,
             ),
             // Routers that do not answer leave it open.
             ("* * *", "* * open", Place::Unknown),

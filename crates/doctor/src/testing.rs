@@ -153,7 +153,7 @@ pub(crate) async fn verdict_of(manners: Manners) -> Report {
 
 enum Line {
     Plain(BufReader<TcpStream>),
-    Tls(BufReader<Stream>),
+    Tls(Box<BufReader<Stream>>),
 }
 
 impl Line {
@@ -262,7 +262,7 @@ async fn secure(tls: &ServerTls, tcp: TcpStream, owner: &mut Option<Tag>) -> std
     let Accepted { stream, issued, .. } = tls.accept_control(tcp).await?;
     tls.admit(issued, issued);
     *owner = Some(issued);
-    Ok(Line::Tls(BufReader::new(stream)))
+    Ok(Line::Tls(Box::new(BufReader::new(stream))))
 }
 
 /// Where the server says that it waits.

@@ -241,7 +241,7 @@ async fn a_refused_login_is_the_cause_and_its_password_is_not_shown() {
 
 #[tokio::test]
 async fn a_control_connection_that_breaks_is_told_as_that() {
-    for verb in ["FEAT", "STAT", "EPSV"] {
+    for verb in ["FEAT", "EPSV"] {
         let report = verdict_of(Manners::protected().saying(verb, Say::Close)).await;
         check(&report);
         assert_eq!(
@@ -250,6 +250,13 @@ async fn a_control_connection_that_breaks_is_told_as_that() {
             "{verb}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_bear_stat_is_examined_all_the_same() {
+    let report = verdict_of(Manners::protected().saying("STAT", Say::Close)).await;
+    assert_eq!(cause(&report), "-", "{}", report.render());
+    assert!(has(&report, "passive.works"));
 }
 
 #[tokio::test]

@@ -2,8 +2,13 @@
 //!
 //! Dropping the future of [`send`] or [`receive`] aborts the transfer. Neither opens, publishes or closes
 //! anything: what a transfer means is its caller's business.
+//!
+//! Where the bytes of the wire are those of the file, and both are the operating system's, the kernel moves them; in all
+//! other cases they come through this process.
 
+mod kernel;
 mod pace;
+mod pipe;
 mod receive;
 mod send;
 mod wire;
@@ -16,10 +21,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 pub use pace::{Bucket, Pace};
+pub use pipe::{Pipe, Taken};
 pub use receive::receive;
-pub use send::{FileSource, send};
+pub use send::{FileSource, send, send_file};
 
 /// How many bytes are asked of a file or a connection at once.
 pub const BLOCK: usize = 256 * 1024;
@@ -54,6 +62,23 @@ impl Controls {
         }
     }
 }
+
+/// A data connection.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {
+    /// TCP itself, where nothing lies between it and the transfer.
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+impl Connection for TcpStream {
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(self)
+    }
+}
+
+/// A transfer this short is over before the kernel's help pays.
+const SHORT: u64 = BLOCK as u64;
 
 /// Where the bytes of a download come from.
 #[async_trait]

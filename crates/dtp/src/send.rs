@@ -9,7 +9,7 @@ use pasarela_store::File;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use crate::wire::{Encoder, is_plain};
-use crate::{Controls, Error, Source};
+use crate::{Connection, Controls, Error, SHORT, Source, kernel};
 
 /// A span of a file.
 pub struct FileSource<'a> {
@@ -40,6 +40,29 @@ impl Source for FileSource<'_> {
         self.span.start += bytes.len() as u64;
         Ok(Some(bytes))
     }
+}
+
+/// Sends `span` of a file, as [`send`] does.
+///
+/// # Errors
+/// [`Error`].
+pub async fn send_file<C: Connection>(
+    file: &dyn File,
+    span: Range<u64>,
+    how: &Representation,
+    to: &mut C,
+    controls: &Controls,
+) -> Result<u64, Error> {
+    let mut rest = span.clone();
+    if is_plain(how)
+        && controls.pace.is_unbounded()
+        && span.end.saturating_sub(span.start) > SHORT
+        && let Some(tcp) = to.tcp()
+    {
+        rest.start = kernel::send(file, span.clone(), tcp, controls).await?;
+    }
+    let sent = send(&mut FileSource::new(file, rest.clone()), how, to, controls).await?;
+    Ok(rest.start - span.start + sent)
 }
 
 /// Sends all of `source`, flushes, and tells how many bytes of the source that were. The connection's end is the

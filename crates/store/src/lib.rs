@@ -9,6 +9,8 @@ pub mod local;
 pub mod memory;
 mod path;
 
+use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -121,6 +123,12 @@ pub trait File: Send + Sync {
     /// Writes all of `bytes` at `offset`. Never leaves a hole that the caller did not ask for.
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()>;
 
+    /// Writes the first `len` bytes that wait in a pipe at `offset`, without their becoming this process's;
+    /// [`ErrorKind::Unsupported`] where that cannot be done, and then they wait in the pipe still.
+    async fn write_from(&self, _offset: u64, _pipe: &Arc<OwnedFd>, _len: usize) -> Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     /// Cuts an upload to `size` bytes, or fills it up with zeros; [`ErrorKind::Unsupported`] where the backend takes
     /// bytes in their order only.
     async fn set_size(&self, _size: u64) -> Result<()> {
@@ -147,6 +155,11 @@ pub trait File: Send + Sync {
     /// The operating system's file, where there is one, for zero-copy transfers.
     fn as_os_file(&self) -> Option<&std::fs::File> {
         None
+    }
+
+    /// Whether a span of [`File::as_os_file`] can be read now without waiting for a disk, as far as that can be told.
+    fn is_at_hand(&self, _span: Range<u64>) -> bool {
+        false
     }
 }
 

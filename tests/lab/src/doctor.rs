@@ -30,14 +30,26 @@ impl Visit {
         self.verdict["id"].as_str().unwrap_or("-")
     }
 
+    /// The evidence of the named cause, a line each, without what is up to chance.
+    #[must_use]
+    pub fn evidence(&self) -> Vec<String> {
+        let mut objects = self.objects();
+        let culprit =
+            objects.find(|object| object["type"] == "finding" && object["id"] == self.verdict["id"]);
+        let lines = culprit.map(|culprit| culprit["evidence"].clone());
+        let lines = lines.as_ref().and_then(Value::as_array).into_iter().flatten();
+        lines.filter_map(Value::as_str).map(without_chance).collect()
+    }
+
+    fn objects(&self) -> impl Iterator<Item = Value> {
+        self.lines.lines().map(|line| serde_json::from_str(line).unwrap())
+    }
+
     /// Whether something of this kind was found.
     #[must_use]
     pub fn has(&self, id: &str) -> bool {
-        let mut objects = self
-            .lines
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap());
-        objects.any(|object| object["type"] == "finding" && object["id"] == id)
+        self.objects()
+            .any(|object| object["type"] == "finding" && object["id"] == id)
     }
 
     /// Whether the cause was said to be certain.
@@ -72,8 +84,27 @@ impl Visit {
     }
 }
 
-/// Numbers of four and more digits are ports, as far as a verdict's sentence goes.
+/// Without ports and times: numbers of four and more digits, the last two of a 227, and milliseconds.
 fn without_chance(text: &str) -> String {
+    let mut words = Vec::new();
+    for word in text.split(' ') {
+        let inner = word.trim_matches(|c| "().".contains(c));
+        let octets: Vec<_> = inner.split(',').collect();
+        words.push(match &octets[..] {
+            [a, b, c, d, _, _] => word.replace(inner, &format!("{a},{b},{c},{d},#,#")),
+            _ => without_long_numbers(word),
+        });
+        if word.starts_with("ms") {
+            let number = words.len().checked_sub(2).and_then(|at| words.get_mut(at));
+            if let Some(number) = number {
+                *number = number.replace(|c: char| c.is_ascii_digit(), "") + "#";
+            }
+        }
+    }
+    words.join(" ")
+}
+
+fn without_long_numbers(text: &str) -> String {
     let mut out = String::new();
     let mut digits = String::new();
     for character in text.chars().chain(['\0']) {
@@ -184,6 +215,14 @@ mod tests {
         assert_eq!(
             without_chance("data port 50007 of 11.9.0.20 is silent for 4 s"),
             "data port # of 11.9.0.20 is silent for 4 s"
+        );
+        assert_eq!(
+            without_chance("PASV: 227 Entering Passive Mode (192,168,1,10,195,89)."),
+            "PASV: 227 Entering Passive Mode (192,168,1,10,#,#)."
+        );
+        assert_eq!(
+            without_chance("11.9.0.20:50001 answers (12 ms)"),
+            "11.9.0.20:# answers (# ms)"
         );
     }
 }

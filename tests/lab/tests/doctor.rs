@@ -201,6 +201,11 @@ fn the_true_cause_is_named_in_every_failing_cell() {
             };
             list.push(told);
         }
+        if cell.passive != Passive::Tuned || cell.moved {
+            for line in there.evidence() {
+                writeln!(table, "{:21} - {line}", "").unwrap();
+            }
+        }
         let Some(here) = here else { continue };
         writeln!(table, "{:21} {}", "  at the server", here.line()).unwrap();
         let (_, expected) = AT_SERVER
@@ -215,7 +220,7 @@ fn the_true_cause_is_named_in_every_failing_cell() {
             ));
         }
     }
-    println!("{table}");
+    eprintln!("{table}");
     assert!(
         confidently_wrong.is_empty(),
         "confidently wrong:\n{}",

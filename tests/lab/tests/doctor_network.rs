@@ -162,6 +162,21 @@ fn a_server_that_runs_is_asked_and_left_alone() {
 }
 
 #[test]
+fn a_firewall_is_told_where_a_relay_tries() {
+    let Some(lab) = lab("pub") else { return };
+    let rules = "add table inet own { chain input { type filter hook input priority 0; ct state established accept; \
+                 tcp dport 2121 drop; }; }";
+    let ended = run_within(lab.command(Role::Server, "nft").arg(rules), PATIENCE);
+    assert!(ended.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let mut wrong = compare("firewall", &told(&lab, StunAndRelay, &[]));
+    wrong += &compare(
+        "wrong-address",
+        &told(&lab, Stun, &["--public-address".into(), "11.9.0.99".into()]),
+    );
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
 fn a_port_that_another_program_has_is_told() {
     let Some(lab) = lab("pub") else { return };
     let listener = lab
@@ -219,7 +234,7 @@ fn nftables_takes_the_rules() {
         return;
     }
     let lab = lab("pub").unwrap();
-    for (_, _, _, name) in SERVERS {
+    for name in SERVERS.iter().map(|case| case.3).chain(["opening-taken"]) {
         let text = fs::read_to_string(golden(name)).unwrap();
         let rules = text.split("== nftables (nft -f FILE) ==\n").nth(1).unwrap();
         let rules = rules.split("\n\n").next().unwrap();

@@ -33,9 +33,10 @@ Exit codes (those of the other commands; docs/doctor.md has every finding):
   4   the login was refused
   5   TLS, or a server that is not trusted
   6   no data connection
-  8   permission denied
+  7   no such file or folder
   10  what arrived is not what was sent
-  12  it took too long";
+  12  it took too long
+  130 interrupted";
 
 /// The flags of `doctor`.
 #[derive(Debug, Args)]

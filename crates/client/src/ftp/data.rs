@@ -350,7 +350,7 @@ fn refused(doing: &str, reply: Reply, peer: IpAddr) -> Failure {
 }
 
 /// What the server has to say to a data connection that failed, if it says it soon.
-async fn words_of_server(control: &mut Control, doing: &str, peer: IpAddr) -> Option<Failure> {
+pub(super) async fn words_of_server(control: &mut Control, doing: &str, peer: IpAddr) -> Option<Failure> {
     let words = async {
         loop {
             match control.next().await {

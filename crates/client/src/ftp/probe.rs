@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 
 use super::control::{Control, unexpected};
-use super::data::{Prospect, begin};
+use super::data::{Prospect, begin, words_of_server};
 use super::dial::Route;
 use super::login::{expect, known, log_in, protect, remember, shake_hands};
 use super::site::{Security, Site};
@@ -218,7 +218,15 @@ impl Probe {
         let mut buf = BytesMut::with_capacity(64 * 1024);
         loop {
             buf.clear();
-            let read = transfer.read(control, &mut buf).await?;
+            let read = match transfer.read(control, &mut buf).await {
+                Ok(read) => read,
+                // Why it broke is what the server says next.
+                Err(failure) if failure.reply.is_none() && !transfer.is_refused() => {
+                    let peer = control.peer.ip();
+                    return Err(words_of_server(control, "send it", peer).await.unwrap_or(failure));
+                }
+                Err(failure) => return Err(failure),
+            };
             if read == 0 {
                 break;
             }

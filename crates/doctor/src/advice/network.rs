@@ -86,6 +86,12 @@ kinds! {
     RELAY_REFUSED = "network.relay-refused", Warning, exit 0, rank 2,
         "a relay that was named lends nothing",
         "see whether the relay runs, its port is open, and name and password are right (docs/relay.md)";
+    PUBLIC_ADDRESS_DIFFERS = "network.public-address-differs", Warning, exit 0, rank 4,
+        "the public address that was named is another one than the Internet sees",
+        "name the address that the Internet sees, or bring the DNS name up to date: reach.on_change can do that at each change";
+    CLOSED_FROM_OUTSIDE = "network.closed-from-outside", Warning, exit 0, rank 6,
+        "a relay could not connect to an address that should lead here",
+        "open the port in this machine's firewall and in the provider's";
     REACHABLE = "network.reachable", Ok, exit 0, rank 0,
         "this machine can be reached from outside", "";
     REACHABLE_UNPROVEN = "network.reachable-unproven", Warning, exit 0, rank 5,

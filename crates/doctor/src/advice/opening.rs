@@ -42,6 +42,12 @@ kinds! {
     OUTSIDE_CLOSED = "opening.outside-closed", Failure, exit 3, rank 5,
         "a port cannot be reached from outside",
         "forward the port on the router, or use a relay: --relay HOST";
+    PUBLIC_ADDRESS_DIFFERS = "opening.public-address-differs", Warning, exit 0, rank 3,
+        "the public address that the configuration names is another one than the Internet sees",
+        "name the address that the Internet sees, or bring the DNS name up to date: reach.on_change can do that at each change";
+    CLOSED_FROM_OUTSIDE = "opening.closed-from-outside", Warning, exit 0, rank 4,
+        "a relay could not connect to an address that should lead to a port of the server",
+        "open the port in this machine's firewall and in the provider's";
     OUTSIDE_NOT_TESTED = "opening.outside-not-tested", Note, exit 0, rank 0,
         "whether a port can be reached from outside was not tried", "";
     RELAY_REACHED = "opening.relay-reached", Ok, exit 0, rank 0,

@@ -186,7 +186,10 @@ async fn silent(examination: &Examination, links: &Links, to: SocketAddr) -> Fin
         ),
         false => Finding::new(
             &kinds::CONNECT_SILENT,
-            format!("nobody answers at {to} within {patience} s"),
+            format!(
+                "nobody answers at {to} within {patience} s: no router there forwards the port (a carrier's cannot), a \
+                 firewall drops it, or the server is off"
+            ),
         ),
     };
     finding.likely().evidence(way.line(to)).evidence(other.line(web))

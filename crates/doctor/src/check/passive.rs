@@ -96,6 +96,10 @@ pub(crate) async fn check(
     probe: &mut Probe,
     report: &mut Report,
 ) -> Option<(Form, Carried)> {
+    if let Err(failure) = revive(visit, probe).await {
+        report.add(broke(&failure, probe));
+        return None;
+    }
     let command = match command_for(probe, &visit.examination.path).await {
         Ok(command) => command,
         Err(failure) => {
@@ -111,14 +115,9 @@ pub(crate) async fn check(
     });
     let mut attempts = Vec::new();
     for form in forms(probe.peer()) {
-        if !probe.is_usable() {
-            match visit.session(false).await {
-                Ok(new) => *probe = new,
-                Err(failure) => {
-                    report.add(broke(&failure, probe));
-                    break;
-                }
-            }
+        if let Err(failure) = revive(visit, probe).await {
+            report.add(broke(&failure, probe));
+            break;
         }
         match attempt(probe, *form, &command, visit.examination.patience).await {
             Ok(attempt) => attempts.push(attempt),
@@ -150,6 +149,14 @@ pub(crate) async fn check(
         rate(report, "down.bytes_per_second", carried);
     }
     found
+}
+
+/// Logs in anew where the connection is of no use any more.
+async fn revive(visit: &Visit<'_>, probe: &mut Probe) -> Result<(), Failure> {
+    if !probe.is_usable() {
+        *probe = visit.session(false).await?;
+    }
+    Ok(())
 }
 
 /// The command that reads what the URL names; `None`: it is not there.

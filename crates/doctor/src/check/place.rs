@@ -99,7 +99,7 @@ struct Evidence {
     /// How it shows that the server is behind a NAT.
     nat: Option<String>,
     place: Place,
-    /// The router that refuses in the server's place.
+    /// Who refuses, where somebody does.
     refuser: Option<Refuser>,
     /// Whether other ports of the server answer: low ones, high ones.
     low_answers: bool,
@@ -180,9 +180,12 @@ fn refuser(links: &Links, peer: IpAddr, by: Option<IpAddr>, closed: &Route, open
     let Some((hop, Hop::Refused)) = closed.end() else {
         return Refuser::Unknown;
     };
+    let is_last = open.end().is_some_and(|(end, _)| end == hop + 1);
     match open.0.iter().find(|(number, _)| *number == hop) {
         Some((_, Hop::Router(router))) if *router == peer => Refuser::Router,
-        Some((_, Hop::Router(router))) if hop == 1 => Refuser::Near(*router),
+        // The first router of all refuses in the server's name where it has its address (hairpin), and the last one where
+        // it is the server's.
+        Some((_, Hop::Router(_))) if hop == 1 || is_last => Refuser::Unknown,
         Some((_, Hop::Router(router))) => Refuser::Far(*router),
         Some((_, Hop::Open)) => Refuser::Server,
         _ => Refuser::Unknown,
@@ -272,9 +275,9 @@ fn judge(evidence: &Evidence) -> Vec<Finding> {
         (_, Some(nat)) => vec![not_forwarded(nat).likely(), client_firewall(None).likely()],
         (_, None) if evidence.high_answers => vec![server_firewall().likely()],
         (_, None) if evidence.low_answers => {
-            // Who lets in web ports and no others at the server would not let them be refused.
-            let first = client_firewall(None).likely();
-            vec![first, server_firewall().likely()]
+            // Firewalls in front of servers drop what they do not let in. Where low ports are refused, and no high one is,
+            // it is more often the visitor's that lets out a few well-known ports.
+            vec![client_firewall(None).likely(), server_firewall().likely()]
         }
         (_, None) => vec![
             Finding::new(

@@ -1,7 +1,6 @@
 //! TLS sessions on data connections: whether they are resumed, and whether they have to be.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use pasarela_client::probe::Carried;
 use pasarela_ftp_proto::user_pi::Form;
@@ -47,13 +46,14 @@ async fn stranger(visit: &Visit<'_>, form: Form) -> Option<(bool, String)> {
     else {
         return None;
     };
-    let tls = Arc::clone(&examination.tls().ok()?);
+    let tls = examination.tls().ok()?;
     let fetched = probe.fetch(tcp, b"LIST".to_vec(), Some(tls), u64::MAX).await;
     match fetched {
         Ok(_) => {
             probe.quit().await;
             Some((false, String::new()))
         }
-        Err(failure) => Some((true, failure.sentence)),
+        // Without a word of the server it may be the network.
+        Err(failure) => failure.reply.map(|reply| (true, reply.to_string())),
     }
 }

@@ -399,3 +399,38 @@ fn a_server_that_runs_speaks_for_itself() {
     facts.running = vec![("ftp://5.6.7.8:21".into(), false)];
     assert_eq!(told(&facts).culprit().unwrap().kind.id, "network.unreachable");
 }
+
+#[test]
+fn who_says_what_the_internet_does_not_see_is_contradicted() {
+    let mut facts = home();
+    facts.ladder.rungs = vec![unproven(Via::Fixed, "5.6.7.9:21", Doubt::OperatorsWord)];
+    assert_eq!(
+        says(&facts, "network.public-address-differs"),
+        "the public address is said to be 5.6.7.9, but the Internet sees 5.6.7.8"
+    );
+    facts.ladder.rungs = vec![unproven(Via::Fixed, "5.6.7.8:21", Doubt::Forward)];
+    assert!(told(&facts).finding("network.public-address-differs").is_none());
+}
+
+#[test]
+fn nobody_who_gets_in_is_told_with_what_closes_that_way() {
+    let closed = || Reason::DialledBack("5.6.7.8:2121".parse().unwrap(), reach::Unanswered::TimedOut);
+    for (via, word) in [
+        (Via::Direct, "provider"),
+        (Via::Mapped, "another one"),
+        (Via::Fixed, "forwards the port to this machine"),
+    ] {
+        let mut facts = home();
+        facts.ladder.rungs = vec![refused(via, closed())];
+        let report = told(&facts);
+        let finding = report.finding("network.closed-from-outside").unwrap();
+        assert_eq!(
+            finding.says,
+            "a relay could not connect to 5.6.7.8:2121: no answer"
+        );
+        assert!(finding.advice.as_ref().unwrap().contains(word), "{finding:?}");
+    }
+    let mut facts = home();
+    facts.ladder.rungs = vec![refused(Via::Punched, closed())];
+    assert!(told(&facts).finding("network.closed-from-outside").is_none());
+}

@@ -140,6 +140,12 @@ pub(crate) fn missing(ladder: &Report) -> (&'static str, &'static str) {
              --public-address HOST; else use a relay: --relay HOST",
         );
     }
+    if is(Situation::Public) {
+        return (
+            "its address is public, but a firewall keeps connections out",
+            "open the port in this machine's firewall and in the provider's, or use a relay: --relay HOST",
+        );
+    }
     (
         "nothing that was asked leads to it",
         "name a STUN server, so that the public address is known (--stun HOST), forward the port on the router and say so \

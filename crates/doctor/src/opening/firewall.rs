@@ -16,7 +16,12 @@ pub(super) fn router(server: &Server, openings: &[Opening], links: &Links) -> St
         let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = match opening.hosts.is_empty() {
             true => (
                 links.source_v4.map(IpAddr::from).into_iter().collect(),
-                links.source_v6.map(IpAddr::from).into_iter().collect(),
+                links
+                    .source_v6
+                    .filter(|_| !opening.ipv4_only)
+                    .map(IpAddr::from)
+                    .into_iter()
+                    .collect(),
             ),
             false => opening.hosts.iter().partition(|host| host.is_ipv4()),
         };
@@ -61,14 +66,16 @@ pub(super) fn nftables(server: &Server, openings: &[Opening]) -> String {
          add chain inet filter input { type filter hook input priority filter; }\n",
     );
     // Openings at the same addresses share a rule.
-    let mut rules: Vec<(&[IpAddr], Vec<String>)> = Vec::new();
+    let mut rules: Vec<(&Opening, Vec<String>)> = Vec::new();
     for opening in openings {
-        match rules.iter_mut().find(|(hosts, _)| *hosts == &opening.hosts[..]) {
+        let place = |other: &Opening| (other.hosts.clone(), other.ipv4_only);
+        match rules.iter_mut().find(|(other, _)| place(other) == place(opening)) {
             Some((_, ports)) => ports.push(opening.numbers()),
-            None => rules.push((&opening.hosts, vec![opening.numbers()])),
+            None => rules.push((opening, vec![opening.numbers()])),
         }
     }
-    for (hosts, ports) in rules {
+    for (opening, ports) in rules {
+        let hosts = &opening.hosts;
         let ports = ports.join(", ");
         let mut insert = |place: &str| {
             let _ = writeln!(
@@ -78,7 +85,11 @@ pub(super) fn nftables(server: &Server, openings: &[Opening]) -> String {
         };
         let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = hosts.iter().partition(|host| host.is_ipv4());
         if hosts.is_empty() {
-            insert("");
+            insert(if opening.ipv4_only {
+                "meta nfproto ipv4 "
+            } else {
+                ""
+            });
         }
         if !v4.is_empty() {
             insert(&format!("ip daddr {{ {} }} ", written(&v4)));

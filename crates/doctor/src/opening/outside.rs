@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::Finding;
 use crate::advice::opening as kinds;
-use crate::network::{best, doubt_words, missing, proof_words, tried};
+use crate::network::{self, best, doubt_words, missing, proof_words, tried};
 
 /// What is known of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +153,16 @@ impl Outside {
             }
         }
     }
+}
+
+/// What was said to lead to a port and does not.
+#[must_use]
+pub fn contradictions(ladder: &reach::Report) -> Vec<Finding> {
+    network::contradictions(
+        ladder,
+        &kinds::PUBLIC_ADDRESS_DIFFERS,
+        &kinds::CLOSED_FROM_OUTSIDE,
+    )
 }
 
 /// What the relays that were named came to, once.

@@ -17,6 +17,8 @@ pub(super) enum Role {
 pub(super) struct Opening {
     /// The addresses of this machine; none: every one.
     pub(super) hosts: Vec<IpAddr>,
+    /// Those are of IPv4 alone.
+    pub(super) ipv4_only: bool,
     pub(super) first: u16,
     pub(super) last: u16,
     pub(super) role: Role,
@@ -115,19 +117,26 @@ fn add(openings: &mut Vec<Opening>, host: IpAddr, (first, last): (u16, u16), rol
     } else {
         vec![host]
     };
+    let ipv4_only = host.is_ipv4();
     let same = openings
         .iter_mut()
         .find(|other| (other.first, other.last, other.role) == (first, last, role));
-    match same {
-        // Every address, and one of them: every one.
-        Some(same) if hosts.is_empty() || same.hosts.is_empty() => same.hosts.clear(),
-        Some(same) => same.hosts.extend(hosts),
-        None => openings.push(Opening {
+    let Some(same) = same else {
+        openings.push(Opening {
             hosts,
+            ipv4_only,
             first,
             last,
             role,
-        }),
+        });
+        return;
+    };
+    same.ipv4_only &= ipv4_only;
+    // Every address, and one of them: every one.
+    if hosts.is_empty() || same.hosts.is_empty() {
+        same.hosts.clear();
+    } else {
+        same.hosts.extend(hosts);
     }
 }
 

@@ -92,7 +92,7 @@ fn openings_at_one_address_are_opened_for_that_address() {
             "insert rule inet filter input ip daddr { 192.168.1.5 } tcp dport { 21 } accept comment \"pasarela\"",
             "insert rule inet filter input ip6 daddr { 2a11:9::5 } tcp dport { 21 } accept comment \"pasarela\"",
             "insert rule inet filter input ip daddr { 192.168.1.5 } tcp dport { 2121 } accept comment \"pasarela\"",
-            "insert rule inet filter input tcp dport { 990 } accept comment \"pasarela\"",
+            "insert rule inet filter input meta nfproto ipv4 tcp dport { 990 } accept comment \"pasarela\"",
         ]
     );
     assert!(rules(&server, "opening.compose").contains("- \"[2a11:9::5]:21:21\"\n"));
@@ -105,6 +105,19 @@ fn every_address_and_one_of_them_are_every_address() {
         rules(&server, "opening.ports"),
         "21  in: control connections (FTP, TLS by AUTH) and data connections\n"
     );
+}
+
+#[test]
+fn who_listens_for_ipv4_alone_needs_no_hole_for_ipv6() {
+    let server = server(&["0.0.0.0:21"], Data::Ports(50_000, 50_000));
+    assert_eq!(
+        rules(&server, "opening.router"),
+        "forward  TCP 21     to  192.168.1.5 TCP 21\nforward  TCP 50000  to  192.168.1.5 TCP 50000\n"
+    );
+    assert!(
+        rules(&server, "opening.nftables").contains("input meta nfproto ipv4 tcp dport { 21, 50000 } accept")
+    );
+    assert!(rules(&server, "opening.ports").contains("(IPv4 only)"));
 }
 
 #[test]
@@ -347,4 +360,28 @@ fn what_is_no_document_says_nothing() {
     ] {
         assert_eq!(Outside::of_document(&document), None, "{document}");
     }
+}
+
+#[test]
+fn what_was_not_tried_is_said() {
+    let told = |data, tried: &[u16]| {
+        let mut report = Report::new("");
+        let server = server(&["0.0.0.0:21", "[::]:21", "ftps:0.0.0.0:990"], data);
+        server.tell_untried(tried, &mut report);
+        let says = report.findings.iter().map(|finding| finding.says.clone());
+        says.collect::<Vec<_>>()
+    };
+    assert_eq!(told(Data::Control, &[21, 990]), [""; 0]);
+    assert_eq!(
+        told(Data::Control, &[990]),
+        ["port 21 was not tried from outside"]
+    );
+    assert_eq!(
+        told(Data::Ports(50_000, 50_002), &[21, 990, 50_000, 50_001, 50_002]),
+        [""; 0]
+    );
+    assert_eq!(
+        told(Data::Ports(50_000, 50_003), &[21, 990, 50_000, 50_001, 50_002]),
+        ["of the data ports 50000-50003 only the first 3 were tried"]
+    );
 }

@@ -74,6 +74,15 @@ impl DataConnection {
     }
 }
 
+impl pasarela_dtp::Connection for DataConnection {
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Plain(stream) => Some(stream),
+            Self::Protected(..) => None,
+        }
+    }
+}
+
 impl AsyncRead for DataConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {

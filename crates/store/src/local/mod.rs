@@ -4,6 +4,7 @@ mod confine;
 mod durable;
 mod entries;
 mod listing;
+mod medium;
 mod metadata;
 mod part;
 mod prefix;

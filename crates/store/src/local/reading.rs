@@ -1,6 +1,7 @@
 //! A file that is read: from the page cache at once, from the disk on a thread that may wait.
 
 use std::io::IoSliceMut;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -11,11 +12,15 @@ use rustix::io::{Errno, ReadWriteFlags};
 
 use super::blocking;
 use super::confine::{Root, kind};
+use super::medium::Medium;
 use super::metadata::size;
 use crate::{Error, ErrorKind, File, Result, VirtualPath};
 
 /// A regular file, open for reading.
-pub(super) struct Reading(Arc<std::fs::File>);
+pub(super) struct Reading {
+    file: Arc<std::fs::File>,
+    medium: Medium,
+}
 
 impl Reading {
     /// Opens a regular file. Nothing else is opened for effect: what stands there is looked at before, since
@@ -25,7 +30,10 @@ impl Reading {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = root.open_at(path, flags)?;
         only_file(&fs::fstat(&file)?)?;
-        Ok(Self(Arc::new(file.into())))
+        Ok(Self {
+            medium: Medium::of(&file),
+            file: Arc::new(file.into()),
+        })
     }
 }
 
@@ -40,8 +48,25 @@ pub(super) fn only_file(stat: &fs::Stat) -> Result<()> {
 
 #[async_trait]
 impl File for Reading {
+    /// Fewer bytes where the page cache holds fewer just now, none at the end only.
     async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
-        read_at(&self.0, offset, len).await
+        if len == 0 || i64::try_from(offset).is_err() {
+            return Ok(Bytes::new());
+        }
+        let mut buffer = vec![0; len];
+        if self.medium == Medium::Memory {
+            return read_blocking(&self.file, buffer, offset);
+        }
+        match cached(&self.file, &mut buffer, offset) {
+            Some(count) => {
+                buffer.truncate(count);
+                Ok(buffer.into())
+            }
+            None => {
+                let file = Arc::clone(&self.file);
+                blocking(move || read_blocking(&file, buffer, offset)).await
+            }
+        }
     }
 
     async fn write_at(&self, _offset: u64, _bytes: Bytes) -> Result<()> {
@@ -49,7 +74,10 @@ impl File for Reading {
     }
 
     async fn size(&self) -> Result<u64> {
-        let file = Arc::clone(&self.0);
+        if self.medium != Medium::Other {
+            return Ok(size(&fs::fstat(&*self.file)?));
+        }
+        let file = Arc::clone(&self.file);
         blocking(move || Ok(size(&fs::fstat(&*file)?))).await
     }
 
@@ -66,25 +94,13 @@ impl File for Reading {
     }
 
     fn as_os_file(&self) -> Option<&std::fs::File> {
-        Some(&self.0)
+        Some(&self.file)
     }
-}
 
-/// Up to `len` bytes from `offset`; fewer where the page cache holds fewer just now, none at the end only.
-async fn read_at(file: &Arc<std::fs::File>, offset: u64, len: usize) -> Result<Bytes> {
-    if len == 0 || i64::try_from(offset).is_err() {
-        return Ok(Bytes::new());
-    }
-    let mut buffer = vec![0; len];
-    match cached(file, &mut buffer, offset) {
-        Some(count) => {
-            buffer.truncate(count);
-            Ok(buffer.into())
-        }
-        None => {
-            let file = Arc::clone(file);
-            blocking(move || read_blocking(&file, buffer, offset)).await
-        }
+    /// The page cache fills up in order, so where it has both ends of a short span it has, as a rule, what is between.
+    fn is_at_hand(&self, span: Range<u64>) -> bool {
+        let has = |at| cached(&self.file, &mut [0], at) == Some(1);
+        self.medium == Medium::Memory || (!span.is_empty() && has(span.end - 1) && has(span.start))
     }
 }
 

@@ -3,17 +3,20 @@
 //! The order is the promise: all bytes and the mode on stable storage, then the rename, then the directory. Until
 //! the rename the old file is whole, and whatever fails before it leaves everything as it was.
 
+use std::cell::Cell;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Access, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
+use rustix::pipe::{SpliceFlags, splice};
 
 use super::confine::{Place, kind};
 use super::entries::rename_new;
+use super::medium::Medium;
 use super::metadata::size;
 use super::part::{Part, Taken, is_part_name};
 use super::prefix::copy_prefix;
@@ -39,6 +42,7 @@ pub(super) struct Upload(Arc<Inner>);
 struct Inner {
     place: Place,
     part: Part,
+    medium: Medium,
     terms: Terms,
     how: Open,
     start: u64,
@@ -148,6 +152,7 @@ impl Upload {
         let (state, failure) = (RwLock::new(state), Mutex::new(None));
         Self(Arc::new(Inner {
             place,
+            medium: Medium::of(&part.file),
             part,
             terms,
             how,
@@ -197,6 +202,33 @@ impl Inner {
             return Ok(());
         }
         self.change(|file| file.write_all_at(bytes, offset))
+    }
+
+    /// Takes `len` bytes out of a pipe; none where the file system cannot.
+    fn splice(&self, offset: u64, pipe: &OwnedFd, len: usize) -> Result<()> {
+        let (at, refused) = (Cell::new(offset), Cell::new(false));
+        self.change(|file| {
+            let end = offset + len as u64;
+            while at.get() < end {
+                let left = usize::try_from(end - at.get()).unwrap_or(len);
+                let mut to = at.get();
+                match splice(pipe, None, file, Some(&mut to), left, SpliceFlags::MOVE) {
+                    Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                    Ok(moved) => at.set(at.get() + moved as u64),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::INVAL) if at.get() == offset => {
+                        refused.set(true);
+                        return Ok(());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(())
+        })?;
+        match refused.get() {
+            true => Err(ErrorKind::Unsupported.into()),
+            false => Ok(()),
+        }
     }
 
     /// Changes the part once it may be changed; a change that fails is one that the upload lacks.
@@ -375,7 +407,19 @@ impl File for Upload {
     }
 
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
+        if self.0.medium == Medium::Memory {
+            return self.0.write(offset, &bytes);
+        }
         self.on_thread(move |inner| inner.write(offset, &bytes)).await
+    }
+
+    async fn write_from(&self, offset: u64, pipe: &Arc<OwnedFd>, len: usize) -> Result<()> {
+        if self.0.medium == Medium::Memory {
+            return self.0.splice(offset, pipe, len);
+        }
+        let pipe = Arc::clone(pipe);
+        self.on_thread(move |inner| inner.splice(offset, &pipe, len))
+            .await
     }
 
     async fn set_size(&self, size: u64) -> Result<()> {

@@ -101,26 +101,31 @@ async fn try_out(typed: &Typed, server: &Server, report: &mut Report) -> Result<
     let (attempts, probes) = attempts(server, plan.shares_port(), running.is_some()).await;
     let greeting = format!("220 {}", typed.greeting);
     opening::tell_attempts(&attempts, &greeting, running.is_some(), report);
+    let mut outsides = Vec::new();
+    let mut ladders = Vec::new();
     if let Some(document) = &running {
         let ports = document["ports"].as_array().into_iter().flatten();
-        for outside in ports.filter_map(Outside::of_document) {
-            report.add(outside.finding());
-        }
-        return Ok(());
-    }
-    if !probes.is_empty() {
+        let wanted = server.addresses();
+        outsides.extend(
+            ports
+                .filter_map(Outside::of_document)
+                .filter(|outside| wanted.iter().any(|address| address.port() == outside.port)),
+        );
+    } else if !probes.is_empty() {
         let climb = Climb::start(Reach::new(plan), probes).map_err(cannot_climb)?;
-        let ladders = unless_interrupted(network::ladders(&climb)).await;
+        let climbed = unless_interrupted(network::ladders(&climb)).await;
         climb.close().await;
-        let ladders = ladders?;
-        for ladder in &ladders {
-            report.add(Outside::of_ladder(ladder).finding());
-        }
-        for finding in ladders.first().map(opening::relays).unwrap_or_default() {
-            report.add(finding);
-        }
+        ladders = climbed?;
+        outsides.extend(ladders.iter().map(Outside::of_ladder));
     }
-    server.tell_untried(&attempts, report);
+    let tried: Vec<u16> = outsides.iter().map(|outside| outside.port).collect();
+    let told = outsides.iter().map(Outside::finding);
+    let contradicted = ladders.iter().flat_map(opening::contradictions);
+    let relays = ladders.first().map(opening::relays).unwrap_or_default();
+    told.chain(contradicted)
+        .chain(relays)
+        .for_each(|finding| report.add(finding));
+    server.tell_untried(&tried, report);
     Ok(())
 }
 

@@ -19,7 +19,10 @@ pub(super) fn examine(flags: &Flags, url: &str) -> Result<ExitCode, Failure> {
         examination.upload = flags.upload;
         let mut report = Report::new(url.to_string());
         if !flags.json {
-            print(&format!("{url}\n"))?;
+            let silence = flags
+                .idle
+                .map(|seconds| format!("; {seconds} s of silence come last"));
+            print(&format!("{url}{}\n", silence.unwrap_or_default()))?;
             // Whoever reads no more has heard enough.
             report = report.telling(|finding| drop(print(&lines(finding))));
         }

@@ -4,12 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pasarela_dtp::{Controls, FileSource, Source};
+use pasarela_dtp::Controls;
 use pasarela_ftp_proto::command::RepresentationType;
 use pasarela_ftp_proto::listing::options::Options;
-use pasarela_ftp_proto::server_pi::{
-    Action, Answered, Done, Opened, Pending, Refusal, Representation, Transfer,
-};
+use pasarela_ftp_proto::server_pi::{Action, Answered, Done, Opened, Pending, Refusal, Transfer};
 use pasarela_session::Session;
 use pasarela_store::{ErrorKind, File, Open, VirtualPath};
 use pasarela_tls::{ServerTls, Stream, Tag};
@@ -214,14 +212,13 @@ pub(super) async fn run(
         let how = &transfer.representation;
         match what {
             What::Download(file, span) => {
-                let mut source = FileSource::new(&*file, span);
-                send(&mut source, how, data, &controls, &context.lingering)
-                    .await
-                    .map(|bytes| (bytes, None))
+                let sent = pasarela_dtp::send_file(&*file, span, how, &mut data, &controls).await;
+                end_download(sent, data, &controls, &context.lingering).await
             }
-            What::Listing(mut lines) => send(&mut *lines, how, data, &controls, &context.lingering)
-                .await
-                .map(|bytes| (bytes, None)),
+            What::Listing(mut lines) => {
+                let sent = pasarela_dtp::send(&mut *lines, how, &mut data, &controls).await;
+                end_download(sent, data, &controls, &context.lingering).await
+            }
             What::Upload(file, announced) => {
                 let result = pasarela_dtp::receive(&mut data, how, &*file, &controls).await;
                 let bytes = result.map_err(|error| refusal::of_transfer(&error))?;
@@ -258,20 +255,18 @@ pub(super) async fn run(
     }
 }
 
-async fn send(
-    source: &mut dyn Source,
-    how: &Representation,
+/// What was sent counts once its end is on its way too.
+async fn end_download(
+    sent: Result<u64, pasarela_dtp::Error>,
     mut data: DataConnection,
     controls: &Controls,
     lingering: &Lingering,
-) -> Result<u64, Refusal> {
-    let bytes = pasarela_dtp::send(source, how, &mut data, controls)
-        .await
-        .map_err(|e| refusal::of_transfer(&e))?;
+) -> Result<(u64, Option<Arc<dyn File>>), Refusal> {
+    let bytes = sent.map_err(|error| refusal::of_transfer(&error))?;
     match tokio::time::timeout(controls.stall, data.finish()).await {
         Ok(Ok(())) => {
             data.linger(lingering);
-            Ok(bytes)
+            Ok((bytes, None))
         }
         Ok(Err(_)) => Err(Refusal::ConnectionBroken),
         Err(_) => Err(Refusal::Stalled),
