@@ -499,12 +499,8 @@ impl Opener {
             return Ok(remote);
         }
         let (url, flags) = (&address.url, &address.flags);
-        let mut site = self.site(address);
-        match exposed(url) {
-            Some(warning) => show::say(&warning.titled("warning")),
-            None if url.password.is_none() => self.find_login(address, &mut site).await?,
-            None => {}
-        }
+        warn_of(url);
+        let mut site = self.site_with_login(address).await?;
         let connected = self.connect(url, &mut site).await;
         let remote = connected.map_err(|failure| match (address.keeper, failure.kind) {
             (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
@@ -541,13 +537,18 @@ impl Opener {
         Ok(site)
     }
 
-    /// The server of an address with the password that it has, kept for nobody else.
-    pub(super) async fn arrive_quietly(
+    /// A connection to the server of an address that is kept for nobody else, and the path there.
+    pub(super) async fn visit(&self, address: &Address) -> Result<(FtpRemote, VirtualPath), Failure> {
+        let mut site = self.site_with_login(address).await?;
+        self.visit_site(address, &mut site).await
+    }
+
+    async fn visit_site(
         &self,
         address: &Address,
+        site: &mut Site,
     ) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let mut site = self.site_with_login(address).await?;
-        let remote = self.connect(&address.url, &mut site).await?;
+        let remote = self.connect(&address.url, site).await?;
         let path = remote.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((remote, path))
@@ -555,16 +556,10 @@ impl Opener {
 
     /// How the server of an address is reached once it has let us in, and the path there.
     pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
-        let mut site = self.site(address);
-        match exposed(&address.url) {
-            Some(warning) => show::say(&warning.titled("warning")),
-            None if address.url.password.is_none() => self.find_login(address, &mut site).await?,
-            None => {}
-        }
-        let remote = self.connect(&address.url, &mut site).await?;
-        let path = remote.resolve(&address.url.path).await;
+        warn_of(&address.url);
+        let mut site = self.site_with_login(address).await?;
+        let (remote, path) = self.visit_site(address, &mut site).await?;
         remote.close().await;
-        let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((site, path))
     }
 
@@ -617,7 +612,7 @@ impl Opener {
     }
 
     /// Connects; whether a server that was never seen before is believed is asked where somebody can answer.
-    pub(super) async fn connect(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
+    async fn connect(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
         loop {
             let remote = FtpRemote::new(site.clone());
             let Err(error) = remote.connect().await else {
@@ -745,8 +740,15 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
     )
 }
 
+/// Warns of a password that stands in a URL.
+pub(super) fn warn_of(url: &Url) {
+    if let Some(warning) = exposed(url) {
+        show::say(&warning.titled("warning"));
+    }
+}
+
 /// What is risky about a password that stands in a URL.
-pub(super) fn exposed(url: &Url) -> Option<Problem> {
+fn exposed(url: &Url) -> Option<Problem> {
     let is_secret = !url.password.as_ref()?.reveal().is_empty() && !is_anonymous(url.user.as_ref()?);
     is_secret.then(|| {
         Problem::new(format!(
