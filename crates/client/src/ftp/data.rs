@@ -96,7 +96,6 @@ impl Connection {
         } else {
             match self.passive(before, options).await {
                 Ok((way, tcp)) => (way, Prospect::Connected(tcp)),
-
                 Err(failure)
                     if may_be_active(&self.control, options) && failure.kind == FailureKind::Data =>
                 {

@@ -68,10 +68,9 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let options = &site.options;
-    let lap = |phase, since| Stopwatch::lap(options.stopwatch.as_ref(), phase, since);
+    let lap = |phase, since| Stopwatch::lap(site.options.stopwatch.as_ref(), phase, since);
     let since = Instant::now();
-    let (tcp, route) = dial(&site.host, site.port, options).await?;
+    let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
     let mut since = lap(Phase::Connect, since);
 
     let mut secured = None;

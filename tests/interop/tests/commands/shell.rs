@@ -144,7 +144,7 @@ fn jobs_run_beside_each_other_and_are_waited_for_and_stopped() {
     scene.put(&["a", "b"]);
     fs::write(scene.server.file("large"), noise(1, 512 * 1024)).unwrap();
     let done = scene.does(
-        "get --limit-rate 64KiB/s large &
+        "get --limit-rate 4KiB/s large &
          get a & get b
          stop 1; wait 2; jobs; !test ! -e large",
     );

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use pasarela_client::transfer::{self, Retries, Verify};
+use pasarela_client::transfer::{self, Aside, Retries, Verify};
 use pasarela_client::{FtpRemote, Phase, Place, Progress, Remote as _, Site, Stopwatch};
 use pasarela_store::{self as store, Storage as _, VirtualPath};
 use serde_json::{Value, json};
@@ -431,6 +431,7 @@ impl Drop for Left {
 fn options() -> transfer::Options {
     transfer::Options {
         verify: Verify::Off,
+        aside: Aside::Never,
         retries: Retries {
             times: 0,
             ..Retries::default()
@@ -583,7 +584,9 @@ impl Report {
             for (name, time) in steps {
                 let share = 100.0 * time.as_secs_f64() / whole.as_secs_f64();
                 let bar = "#".repeat((share / 2.5).round() as usize);
-                text.push_str(&format!("  {name:<22} {share:>9.0} %  {bar}\n"));
+                let line = format!("  {name:<22} {share:>9.0} %  {bar}");
+                text.push_str(line.trim_end());
+                text.push('\n');
             }
         }
         text

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::keeping::{Keeper, Keepers};
-use super::open::{self, Opener, Reaching, exposed, is_anonymous};
+use super::open::{self, Opener, Reaching, is_anonymous, warn_of};
 use super::operand::Address;
 use super::places::{Book, Saved, is_name};
 use super::{ask, failed, run, show, usage};
@@ -198,9 +198,7 @@ impl Saving<'_> {
                 return Err(of_user(problem.hint(hint)));
             }
         };
-        if let Some(warning) = exposed(&url) {
-            show::say(&warning.titled("warning"));
-        }
+        warn_of(&url);
         let (password, is_typed) = self.password(&url).await?;
         let address = Address {
             url: Url {
@@ -217,6 +215,11 @@ impl Saving<'_> {
             Some(password) => Some(self.keep(&url, password).await?),
             None => None,
         };
+        if reaching.keeps_no_proxy() {
+            show::say(
+                "note: a proxy with a login is not kept: set the variable all_proxy where the name is used",
+            );
+        }
         let saved = Saved {
             url: Url {
                 password: None,
@@ -265,7 +268,7 @@ impl Saving<'_> {
     }
 
     async fn check(&self, address: &Address) -> Result<(), Failure> {
-        let (remote, path) = self.opener.arrive_quietly(address).await?;
+        let (remote, path) = self.opener.visit(address).await?;
         match pasarela_store::Storage::stat(&remote, &path).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => {

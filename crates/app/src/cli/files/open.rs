@@ -110,7 +110,7 @@ impl Reaching {
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
             verbose: self.verbose,
-            proxy: self.proxy.clone(),
+            proxy: self.proxy.clone().or_else(|| saved.proxy.clone()),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
             connect_timeout: self.connect_timeout.or(saved.connect_timeout),
@@ -128,7 +128,7 @@ impl Reaching {
             password_file: _,
             netrc_file: _,
             verbose: _,
-            proxy: _,
+            proxy,
             ipv4,
             ipv6,
             connect_timeout,
@@ -140,10 +140,11 @@ impl Reaching {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             path.to_string_lossy().into_owned().into()
         };
-        let entries: [(&str, Option<toml::Value>); 7] = [
+        let entries: [(&str, Option<toml::Value>); 8] = [
             ("pin", pin.map(|pin| pin.to_string().into())),
             ("ca", ca.as_ref().map(path)),
             ("insecure-plaintext", truth(insecure_plaintext)),
+            ("proxy", proxy.as_ref().and_then(Wanted::written).map(Into::into)),
             ("ipv4", truth(ipv4)),
             ("ipv6", truth(ipv6)),
             ("connect-timeout", seconds(connect_timeout)),
@@ -163,6 +164,11 @@ impl Reaching {
             _ => "debug",
         };
         log::begin(level, false)
+    }
+
+    /// Whether there is a proxy that [`Self::table`] leaves out.
+    pub(super) fn keeps_no_proxy(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.written().is_none())
     }
 
     /// The conditions that a saved place has: keys are flags.
@@ -509,12 +515,8 @@ impl Opener {
             return Ok(remote);
         }
         let (url, flags) = (&address.url, &address.flags);
-        let mut site = self.site(address);
-        match exposed(url) {
-            Some(warning) => show::say(&warning.titled("warning")),
-            None if url.password.is_none() => self.find_login(address, &mut site).await?,
-            None => {}
-        }
+        warn_of(url);
+        let mut site = self.site_with_login(address).await?;
         let connected = self.connect(url, &mut site).await;
         let remote = connected.map_err(|failure| match (address.keeper, failure.kind) {
             (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
@@ -551,13 +553,18 @@ impl Opener {
         Ok(site)
     }
 
-    /// The server of an address with the password that it has, kept for nobody else.
-    pub(super) async fn arrive_quietly(
+    /// A connection to the server of an address that is kept for nobody else, and the path there.
+    pub(super) async fn visit(&self, address: &Address) -> Result<(FtpRemote, VirtualPath), Failure> {
+        let mut site = self.site_with_login(address).await?;
+        self.visit_site(address, &mut site).await
+    }
+
+    async fn visit_site(
         &self,
         address: &Address,
+        site: &mut Site,
     ) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let mut site = self.site_with_login(address).await?;
-        let remote = self.connect(&address.url, &mut site).await?;
+        let remote = self.connect(&address.url, site).await?;
         let path = remote.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((remote, path))
@@ -565,16 +572,10 @@ impl Opener {
 
     /// How the server of an address is reached once it has let us in, and the path there.
     pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
-        let mut site = self.site(address);
-        match exposed(&address.url) {
-            Some(warning) => show::say(&warning.titled("warning")),
-            None if address.url.password.is_none() => self.find_login(address, &mut site).await?,
-            None => {}
-        }
-        let remote = self.connect(&address.url, &mut site).await?;
-        let path = remote.resolve(&address.url.path).await;
+        warn_of(&address.url);
+        let mut site = self.site_with_login(address).await?;
+        let (remote, path) = self.visit_site(address, &mut site).await?;
         remote.close().await;
-        let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((site, path))
     }
 
@@ -613,7 +614,10 @@ impl Opener {
         site.memory.clone_from(&self.inner.memory);
         site.options.plain_password = flags.insecure_plaintext && url.scheme == Scheme::Ftp;
         site.options.family = flags.family();
-        site.options.proxy = self.inner.proxies.of_host(&url.host);
+        site.options.proxy = match &flags.proxy {
+            Some(wanted) => wanted.proxy(),
+            None => self.inner.proxies.of_host(&url.host),
+        };
         site.options.parallel = PARALLEL;
         site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
         let timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
@@ -624,7 +628,7 @@ impl Opener {
     }
 
     /// Connects; whether a server that was never seen before is believed is asked where somebody can answer.
-    pub(super) async fn connect(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
+    async fn connect(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
         loop {
             let remote = FtpRemote::new(site.clone());
             let Err(error) = remote.connect().await else {
@@ -752,8 +756,15 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
     )
 }
 
+/// Warns of a password that stands in a URL.
+pub(super) fn warn_of(url: &Url) {
+    if let Some(warning) = exposed(url) {
+        show::say(&warning.titled("warning"));
+    }
+}
+
 /// What is risky about a password that stands in a URL.
-pub(super) fn exposed(url: &Url) -> Option<Problem> {
+fn exposed(url: &Url) -> Option<Problem> {
     let is_secret = !url.password.as_ref()?.reveal().is_empty() && !is_anonymous(url.user.as_ref()?);
     is_secret.then(|| {
         Problem::new(format!(
