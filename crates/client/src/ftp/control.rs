@@ -239,6 +239,11 @@ impl Control {
         }
     }
 
+    /// Says NOOP while a transfer runs. It goes out with the next call of [`Control::next`].
+    pub(super) fn keep_alive(&mut self) {
+        self.pi.keep_alive();
+    }
+
     pub(super) fn data_ended(&mut self) {
         self.pi.handle_data_ended(Instant::now());
     }

@@ -11,6 +11,7 @@ pub(super) enum Software {
     Pasarela,
     Vsftpd,
     ProFtpd,
+    Pyftpdlib,
     Other,
 }
 
@@ -25,6 +26,7 @@ impl Software {
         match () {
             () if says("(vsftpd ") => Self::Vsftpd,
             () if says("proftpd server ") => Self::ProFtpd,
+            () if greeting.starts_with("pyftpdlib ") => Self::Pyftpdlib,
             () => Self::Other,
         }
     }
@@ -40,7 +42,13 @@ impl Software {
     /// pyftpdlib would rename what the RNFR before that had named. Some of those unknown are said to throw away what
     /// comes before they have answered.
     pub(super) fn reads_on(self) -> bool {
-        self != Self::Other
+        matches!(self, Self::Pasarela | Self::Vsftpd | Self::ProFtpd)
+    }
+
+    /// NOOP during a transfer is answered at once, and with 200. vsftpd answers when the transfer has ended, Pure-FTPd with
+    /// 500.
+    pub(super) fn answers_noop(self) -> bool {
+        matches!(self, Self::Pasarela | Self::ProFtpd | Self::Pyftpdlib)
     }
 
     /// Several uploads, each behind REST, may write ranges of one file at once.
@@ -67,6 +75,7 @@ mod tests {
             (&b"Welcome"[..], &ours, Software::Pasarela),
             (b"(vsFTPd 3.0.3)", &nothing, Software::Vsftpd),
             (b"ProFTPD Server (test) [127.0.0.1]", &nothing, Software::ProFtpd),
+            (b"pyftpdlib 1.5.7 ready.", &nothing, Software::Pyftpdlib),
             (b"vsftpd is not here", &nothing, Software::Other),
             (b"", &nothing, Software::Other),
         ] {

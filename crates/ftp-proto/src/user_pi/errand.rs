@@ -104,7 +104,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn open(text: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn open(text: impl Into<Vec<u8>>) -> Self {
         Self {
             text: text.into(),
             is_secret: false,
