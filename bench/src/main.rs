@@ -9,6 +9,7 @@ mod account;
 mod case;
 mod failed;
 mod ftp;
+mod interrupt;
 mod link;
 mod load;
 mod measure;
@@ -210,6 +211,7 @@ fn run(
     cases: &[&'static Case],
     peers: &[&'static Peer],
 ) -> Result<bool, Failed> {
+    interrupt::listen()?;
     raise_open_files();
     if let Some(cpu) = arguments.cpu {
         let mut only = CpuSet::new();
@@ -264,6 +266,9 @@ fn run(
     }))?;
     let mut good = true;
     for case in cases {
+        if interrupt::came() {
+            break;
+        }
         let outcome = run.case(case)?;
         print!("{}", table::render(&outcome));
         // Of others it is told; in a trial run of this program, everybody has to work.
@@ -273,6 +278,10 @@ fn run(
             .enumerate()
             .any(|(number, row)| row.failed.is_some() && (quick || number == 0));
         good &= !bad;
+    }
+    if interrupt::came() {
+        good = false;
+        println!("\ninterrupted");
     }
     println!("\nours x: how many times better ours is, the median over rounds; below 1, theirs is");
     println!("every sample: {}", out.display());
