@@ -97,7 +97,7 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
             address,
             shares_port,
             greeting: Some(mark.clone()),
-            scheme: Some(match listener.protocol {
+            scheme: listener.protocols.iter().next().map(|protocol| match protocol {
                 Protocol::Ftp => "ftp",
                 Protocol::Ftps => "ftps",
                 Protocol::Sftp => "sftp",

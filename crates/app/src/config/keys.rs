@@ -126,6 +126,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Where to listen for FTP and explicit FTPS. A bare port means every address, IPv6 and IPv4.").at_start(),
     key("ftp.implicit_listen", Kind::Listens, Value("[]"), Some("implicit-listen"),
         "Where to listen for implicit FTPS, which is TLS from the first byte (commonly port 990).").at_start(),
+    key("ftp.protocols", Kind::Texts, Value("[\"ftp\"]"), Some("protocols"),
+        "What is spoken at the addresses of ftp.listen: \"ftp\" (and FTPS after AUTH TLS), \"ftps\" (TLS from the first \
+         byte), \"sftp\". Of several, the client's first word tells; who keeps silent is greeted as an FTP client after \
+         half a second.").at_start(),
     key("ftp.greeting", Kind::Text, Value("\"Pasarela\""), None,
         "The words of the greeting."),
     key("ftp.host_names", Kind::Texts, Value("[]"), None,
