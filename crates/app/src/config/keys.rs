@@ -240,7 +240,7 @@ pub(crate) const KEYS: &[Key] = &[
         "The name to log in with: letters, digits and . _ @ - (at most 64)."),
     key("user.password", Kind::Text, Example("\"$argon2id$v=19$m=19456,t=2,p=1$…$…\""), None,
         "The hash that `pasarela passwd` prints; an account that has authorized keys can go without."),
-    key("user.authorized_keys", Kind::Texts, Example("[\"ssh-ed25519 AAAA… anna@home\"]"), None,
+    key("user.authorized_keys", Kind::Texts, Example("[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID7YOmvZhZ6lENivdkm73HHm5NtNEb7iDCJTmw8uqyAR anna@home\"]"), None,
         "Public keys that log in over SFTP, lines as in OpenSSH's authorized_keys. `cert-authority` before one makes good \
          whatever certificate it signed for this name."),
     key("user.authorized_keys_file", Kind::Path, Example("\"/etc/pasarela/keys/anna\""), None,
