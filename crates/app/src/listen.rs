@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use listenfd::ListenFd;
-use pasarela_server::{Listener, Protocol};
+use pasarela_server::{Listener, Protocol, Protocols};
 use socket2::{Domain, Socket, Type};
 
 use crate::config::typed::Typed;
@@ -19,19 +19,19 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// The first that cannot be bound.
 pub(crate) fn listeners(typed: &Typed) -> Result<Vec<Listener>, Failure> {
-    let passed = passed()?;
+    let passed = passed(typed.protocols)?;
     if !passed.is_empty() {
         return Ok(passed);
     }
     let mut listeners = Vec::new();
-    for (addresses, protocol) in [
-        (&typed.listen, Protocol::Ftp),
-        (&typed.implicit_listen, Protocol::Ftps),
-        (&typed.sftp_listen, Protocol::Sftp),
+    for (addresses, protocols) in [
+        (&typed.listen, typed.protocols),
+        (&typed.implicit_listen, Protocol::Ftps.into()),
+        (&typed.sftp_listen, Protocol::Sftp.into()),
     ] {
         for address in addresses {
             for socket in bind(address, addresses, typed.plan().shares_port())? {
-                listeners.push(Listener { socket, protocol });
+                listeners.push(Listener { socket, protocols });
             }
         }
     }
@@ -39,7 +39,7 @@ pub(crate) fn listeners(typed: &Typed) -> Result<Vec<Listener>, Failure> {
 }
 
 /// The sockets of the service manager (sd_listen_fds(3)); those named `ftps` are implicit, those named `sftp` speak SSH.
-fn passed() -> Result<Vec<Listener>, Failure> {
+fn passed(protocols: Protocols) -> Result<Vec<Listener>, Failure> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names: Vec<_> = names.split(':').collect();
     let mut sockets = ListenFd::from_env();
@@ -54,20 +54,14 @@ fn passed() -> Result<Vec<Listener>, Failure> {
             continue;
         };
         socket.set_nonblocking(true).map_err(wrong)?;
-        let protocol = match names.get(index) {
-            Some(&"ftps") => Protocol::Ftps,
-            Some(&"sftp") => Protocol::Sftp,
-            _ => Protocol::Ftp,
+        let protocols = match names.get(index) {
+            Some(&"ftps") => Protocol::Ftps.into(),
+            Some(&"sftp") => Protocol::Sftp.into(),
+            _ => protocols,
         };
-        listeners.push(Listener { socket, protocol });
+        listeners.push(Listener { socket, protocols });
     }
     Ok(listeners)
-}
-
-/// Whether the service manager passes a socket of this name.
-pub(crate) fn passes(name: &str) -> bool {
-    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    names.split(':').any(|passed| passed == name)
 }
 
 /// The sockets of one address, of which a name may have several; `all` are bound beside it.

@@ -44,8 +44,9 @@ impl Facts {
         for (name, root) in &self.roots {
             let _ = writeln!(text, "serving {} to {name}", root.display());
         }
-        for (address, protocol) in &self.sockets {
-            let _ = writeln!(text, "listening on {address} ({})", self.protocol(*protocol));
+        for spoken in self.sockets.chunk_by(|(one, _), (other, _)| one == other) {
+            let protocols: Vec<_> = spoken.iter().map(|(_, spoken)| self.protocol(*spoken)).collect();
+            let _ = writeln!(text, "listening on {} ({})", spoken[0].0, protocols.join("; "));
         }
         text.push('\n');
         row(&mut text, "URL", &self.urls());
@@ -57,7 +58,12 @@ impl Facts {
                 &[format!("{}  (made for this run)", password.reveal())],
             );
         }
-        if let Some(fingerprint) = &self.fingerprint {
+        let is_tls = |(_, protocol): &(SocketAddr, Protocol)| *protocol != Protocol::Sftp;
+        if let Some(fingerprint) = self
+            .fingerprint
+            .as_ref()
+            .filter(|_| self.sockets.iter().any(is_tls))
+        {
             let file = self
                 .certificate
                 .as_ref()
@@ -329,8 +335,6 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
     fn sftp_is_shown_with_the_keys_that_a_client_will_ask_about() {
         let block = Facts {
             sockets: vec![("127.0.0.1:2022".parse().unwrap(), Protocol::Sftp)],
-            fingerprint: None,
-            certificate: None,
             host_keys: vec![Fingerprint {
                 kind: "ED25519".into(),
                 sha256: "SHA256:abc".into(),

@@ -23,7 +23,59 @@ pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
     /// What is spoken there.
-    pub protocol: Protocol,
+    pub protocols: Protocols,
+}
+
+/// Protocols that one socket speaks. Of several, the client's first word tells: SSH and TLS clients have one, and whoever
+/// keeps silent for a moment is greeted as an FTP client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Protocols {
+    /// [`Protocol::Ftp`].
+    pub ftp: bool,
+    /// [`Protocol::Ftps`].
+    pub ftps: bool,
+    /// [`Protocol::Sftp`].
+    pub sftp: bool,
+}
+
+impl Protocols {
+    /// Those of them that are spoken.
+    pub fn iter(self) -> impl Iterator<Item = Protocol> {
+        let all = [
+            (self.ftp, Protocol::Ftp),
+            (self.ftps, Protocol::Ftps),
+            (self.sftp, Protocol::Sftp),
+        ];
+        all.into_iter()
+            .filter(|(is_spoken, _)| *is_spoken)
+            .map(|(_, protocol)| protocol)
+    }
+
+    /// Whether that one is spoken.
+    #[must_use]
+    pub fn has(self, protocol: Protocol) -> bool {
+        self.iter().any(|spoken| spoken == protocol)
+    }
+}
+
+impl FromIterator<Protocol> for Protocols {
+    fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
+        let mut all = Self::default();
+        for protocol in protocols {
+            match protocol {
+                Protocol::Ftp => all.ftp = true,
+                Protocol::Ftps => all.ftps = true,
+                Protocol::Sftp => all.sftp = true,
+            }
+        }
+        all
+    }
+}
+
+impl From<Protocol> for Protocols {
+    fn from(protocol: Protocol) -> Self {
+        [protocol].into_iter().collect()
+    }
 }
 
 /// What is spoken on a listening socket.

@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-pub use config::{Config, DataPorts, Listener, Protocol, RequireResumption, Settings, Ssh, TlsMode};
+pub use config::{
+    Config, DataPorts, Listener, Protocol, Protocols, RequireResumption, Settings, Ssh, TlsMode,
+};
 
 use ftp::switchboard::{PlaceId, PlaceKind, Switchboard};
 use listen::Reception;
@@ -50,19 +52,13 @@ impl Server {
     /// When a data port cannot be bound.
     pub fn new(config: Config) -> io::Result<Self> {
         let Config { listeners, settings } = config;
-        let protocols: Vec<_> = listeners.iter().map(|listener| listener.protocol).collect();
-        let mut ftp = listeners
-            .iter()
-            .filter(|listener| listener.protocol != Protocol::Sftp);
+        let protocols: Vec<_> = listeners.iter().map(|listener| listener.protocols).collect();
+        let speaks_ftp = |listener: &&Listener| listener.protocols != Protocol::Sftp.into();
+        let mut ftp = listeners.iter().filter(speaks_ftp);
         let data_address = ftp.next().map(|l| l.socket.local_addr()).transpose()?;
         let mut sockets = Vec::new();
-        for Listener { socket, protocol } in listeners {
-            let kind = match protocol {
-                Protocol::Ftp => PlaceKind::Control { implicit: false },
-                Protocol::Ftps => PlaceKind::Control { implicit: true },
-                Protocol::Sftp => PlaceKind::Ssh,
-            };
-            sockets.push((adopt(socket)?, kind));
+        for Listener { socket, protocols } in listeners {
+            sockets.push((adopt(socket)?, PlaceKind::speaking(protocols)));
         }
         let control_places = sockets.len();
         let ports = match settings.data_ports {
@@ -113,17 +109,17 @@ impl Server {
         let settings = self.service.settings();
         let place = |place: PlaceId| {
             let address = self.switchboard.local_addr(place).ok()?;
-            let protocol = self.service.protocol(place);
+            let spoken = self.service.protocols(place);
             let listening = Listening {
                 address,
                 // Sockets that the service manager passed are as it made them.
                 shares_port: self.switchboard.shares_port(place),
-                greeting: match protocol {
-                    Some(Protocol::Ftp) => Some(format!("220 {}", settings.greeting)),
-                    Some(Protocol::Sftp) => Some("SSH-2.0-Pasarela".to_owned()),
-                    Some(Protocol::Ftps) | None => None,
+                greeting: if spoken.ftp {
+                    Some(format!("220 {}", settings.greeting))
+                } else {
+                    (spoken == Protocol::Sftp.into()).then(|| "SSH-2.0-Pasarela".to_owned())
                 },
-                scheme: protocol.map(|protocol| match protocol {
+                scheme: spoken.iter().next().map(|protocol| match protocol {
                     Protocol::Ftp => "ftp",
                     Protocol::Ftps => "ftps",
                     Protocol::Sftp => "sftp",

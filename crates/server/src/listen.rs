@@ -6,7 +6,6 @@ use std::time::Duration;
 use pasarela_tls::ServerTls;
 use tracing::warn;
 
-use crate::config::Protocol;
 use crate::ftp::connection;
 use crate::ftp::switchboard::{Caller, Control, Greeter, PlaceId};
 use crate::service::Service;
@@ -18,11 +17,11 @@ pub(crate) struct Reception(pub(crate) Weak<Service>);
 impl Greeter for Reception {
     fn greet(&self, place: PlaceId, caller: Caller, control: Control) {
         if let Some(service) = self.0.upgrade() {
-            match (service.protocol(place), control) {
-                (Some(Protocol::Sftp), Control::Plain(stream)) => {
+            match control {
+                Control::Ssh(stream) => {
                     service.spawn(sftp::connection::serve(service.clone(), place, caller, stream));
                 }
-                (_, control) => service.spawn(connection::serve(service.clone(), place, caller, control)),
+                control => service.spawn(connection::serve(service.clone(), place, caller, control)),
             }
         }
     }

@@ -39,7 +39,7 @@ Exit codes:
 #[command(
     name = "pasarela",
     version,
-    about = "File transfer that gets through: FTP, FTPS and SFTP, one port each",
+    about = "File transfer that gets through: FTP, FTPS and SFTP, over one port",
     after_long_help = EXIT_CODES,
     styles = STYLES,
     arg_required_else_help = true,
@@ -120,6 +120,9 @@ Examples:
   SFTP too, beside an SSH server that has port 22:
       pasarela serve ~/share --sftp-listen 2022
 
+  Everything on one port:
+      pasarela serve ~/share --listen 2121 --protocols ftp,ftps,sftp
+
   Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the password):
       PASARELA_RELAY_PASSWORD=… pasarela serve ~/share --listen 21 --relay 203.0.113.7
 
@@ -187,6 +190,9 @@ pub(crate) struct ServeFlags {
 
     #[arg(long, value_name = "ADDR", help = keys::help("ftp.listen"))]
     listen: Vec<String>,
+
+    #[arg(long, value_name = "ftp,ftps,sftp", value_delimiter = ',', help = keys::help("ftp.protocols"))]
+    protocols: Vec<String>,
 
     #[arg(long, value_name = "ADDR", help = keys::help("ftp.implicit_listen"))]
     implicit_listen: Vec<String>,
@@ -361,6 +367,7 @@ impl ServeFlags {
         }
         for (key, addresses) in [
             ("ftp.listen", &self.listen),
+            ("ftp.protocols", &self.protocols),
             ("ftp.implicit_listen", &self.implicit_listen),
             ("sftp.listen", &self.sftp_listen),
             ("reach.stun", &self.stun),

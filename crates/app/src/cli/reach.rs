@@ -77,7 +77,7 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
     let mut changes = reach.changes();
     let probe = |listener: Listener| Probe {
         socket: listener.socket,
-        scheme: Some(match listener.protocol {
+        scheme: listener.protocols.iter().next().map(|protocol| match protocol {
             Protocol::Ftp => "ftp",
             Protocol::Ftps => "ftps",
             Protocol::Sftp => "sftp",

@@ -48,13 +48,15 @@ pub(crate) fn run(flags: &ServeFlags) -> Result<(), Failure> {
 
 async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     let [mut interrupt, mut terminate, mut hangup] = signals()?;
-    let settings = operator.settings(&loaded.typed)?;
     let listeners = listen::listeners(&loaded.typed)?;
-    let sockets = listeners
-        .iter()
-        .map(|listener| Ok((listener.socket.local_addr()?, listener.protocol)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+    operator.speaks_sftp = listeners.iter().any(|listener| listener.protocols.sftp);
+    let settings = operator.settings(&loaded.typed)?;
+    let mut sockets = Vec::new();
+    for listener in &listeners {
+        let address = listener.socket.local_addr();
+        let address = address.map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+        sockets.extend(listener.protocols.iter().map(|protocol| (address, protocol)));
+    }
     if settings.tls.is_none() && sockets.iter().any(|(_, protocol)| *protocol == Protocol::Ftps) {
         return Err(
             Problem::new("implicit FTPS is TLS, which `tls.mode` turns off").fails(Kind::Configuration)
@@ -152,6 +154,8 @@ struct Operator {
     reach: Reach,
     /// What SSH clients know the server by; none where it does not speak SFTP.
     host_keys: Vec<Fingerprint>,
+    /// Whether a socket speaks it, also one that the service manager passed.
+    speaks_sftp: bool,
 }
 
 /// The certificate in use.
@@ -183,6 +187,7 @@ impl Operator {
                 certificate: None,
                 reach,
                 host_keys: Vec::new(),
+                speaks_sftp: false,
             },
             loaded,
         ))
@@ -220,7 +225,7 @@ impl Operator {
 
     /// SSH with the configured keys, or with those that were made at the first run.
     fn ssh(&mut self, typed: &Typed) -> Result<Option<Ssh>, Problem> {
-        if typed.sftp_listen.is_empty() && !listen::passes("sftp") {
+        if !self.speaks_sftp {
             return Ok(None);
         }
         let keys = match typed.host_keys.is_empty() {

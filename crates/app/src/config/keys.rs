@@ -126,6 +126,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Where to listen for FTP and explicit FTPS. A bare port means every address, IPv6 and IPv4.").at_start(),
     key("ftp.implicit_listen", Kind::Listens, Value("[]"), Some("implicit-listen"),
         "Where to listen for implicit FTPS, which is TLS from the first byte (commonly port 990).").at_start(),
+    key("ftp.protocols", Kind::Texts, Value("[\"ftp\"]"), Some("protocols"),
+        "What is spoken at the addresses of ftp.listen: \"ftp\" (and FTPS after AUTH TLS), \"ftps\" (TLS from the first \
+         byte), \"sftp\". Of several, the client's first word tells; who keeps silent is greeted as an FTP client after \
+         half a second.").at_start(),
     key("ftp.greeting", Kind::Text, Value("\"Pasarela\""), None,
         "The words of the greeting."),
     key("ftp.host_names", Kind::Texts, Value("[]"), None,
@@ -236,7 +240,7 @@ pub(crate) const KEYS: &[Key] = &[
         "The name to log in with: letters, digits and . _ @ - (at most 64)."),
     key("user.password", Kind::Text, Example("\"$argon2id$v=19$m=19456,t=2,p=1$…$…\""), None,
         "The hash that `pasarela passwd` prints; an account that has authorized keys can go without."),
-    key("user.authorized_keys", Kind::Texts, Example("[\"ssh-ed25519 AAAA… anna@home\"]"), None,
+    key("user.authorized_keys", Kind::Texts, Example("[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID7YOmvZhZ6lENivdkm73HHm5NtNEb7iDCJTmw8uqyAR anna@home\"]"), None,
         "Public keys that log in over SFTP, lines as in OpenSSH's authorized_keys. `cert-authority` before one makes good \
          whatever certificate it signed for this name."),
     key("user.authorized_keys_file", Kind::Path, Example("\"/etc/pasarela/keys/anna\""), None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pasarela_reach::{Forward, Plan, PublicHost, TurnServer, Via};
 use pasarela_server::sftp::check_authorized_keys;
-use pasarela_server::{DataPorts, RequireResumption, TlsMode};
+use pasarela_server::{DataPorts, Protocol, Protocols, RequireResumption, TlsMode};
 use pasarela_session::account::{AuthorizedKeys, TlsNeed};
 use pasarela_session::limits::Limits;
 use pasarela_session::{May, Permission};
@@ -23,6 +23,7 @@ use crate::surroundings;
 #[derive(Debug)]
 pub(crate) struct Typed {
     pub(crate) listen: Vec<ListenAddress>,
+    pub(crate) protocols: Protocols,
     pub(crate) implicit_listen: Vec<ListenAddress>,
     pub(crate) sftp_listen: Vec<ListenAddress>,
     pub(crate) host_keys: Vec<PathBuf>,
@@ -134,6 +135,7 @@ impl Reader<'_> {
         });
         let typed = Typed {
             listen: self.need("ftp.listen", listens),
+            protocols: self.protocols(),
             implicit_listen: self.need("ftp.implicit_listen", listens),
             sftp_listen: self.need("sftp.listen", listens),
             host_keys: self.host_keys(),
@@ -259,6 +261,21 @@ impl Reader<'_> {
         }
     }
 
+    fn protocols(&mut self) -> Protocols {
+        let named = |item: &Found| {
+            Ok(match word(item, &["ftp", "ftps", "sftp"])?.as_str() {
+                "ftps" => Protocol::Ftps,
+                "sftp" => Protocol::Sftp,
+                _ => Protocol::Ftp,
+            })
+        };
+        self.need("ftp.protocols", |found| match list(found, named)? {
+            named if named.is_empty() => Err(Problem::new("no protocol is left to speak")
+                .hint("name some of \"ftp\", \"ftps\" and \"sftp\"")),
+            named => Ok(named.into_iter().collect()),
+        })
+    }
+
     fn host_keys(&mut self) -> Vec<PathBuf> {
         let Some(found) = self.raw.values.get("sftp.host_keys") else {
             return Vec::new();
@@ -276,6 +293,11 @@ impl Reader<'_> {
             let problem = Problem::new("there is no address to listen on")
                 .hint("name one in `ftp.listen`, `ftp.implicit_listen` or `sftp.listen`");
             self.wrong(&self.origin("ftp.listen"), problem);
+        }
+        if typed.tls_mode == TlsMode::Off && typed.protocols.ftps && !typed.listen.is_empty() {
+            let problem = Problem::new("implicit FTPS is TLS, which `tls.mode` turns off")
+                .hint("use `tls.mode = \"optional\"` (--tls optional), or leave \"ftps\" out");
+            self.wrong(&self.origin("ftp.protocols"), problem);
         }
         if typed.tls_mode == TlsMode::Off && !typed.implicit_listen.is_empty() {
             let problem = Problem::new("implicit FTPS is TLS, which `tls.mode` turns off")

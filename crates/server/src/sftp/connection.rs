@@ -160,7 +160,10 @@ async fn admitted(
     };
     let begun = tokio::select! {
         begun = timeout_at(login, run_stream(config, line, visitor)) => begun,
-        () = evicted.notified() => return Ok(info!("evicted: it was not logged in, and others need its room")),
+        () = evicted.notified() => {
+            info!("evicted: it was not logged in, and others need its room");
+            return Ok(());
+        }
     };
     let Ok(session) = begun else {
         info!("it did not log in in time");

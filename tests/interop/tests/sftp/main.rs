@@ -1,6 +1,7 @@
 //! SFTP with the clients people already have: whole trees there and back, resume, rename over, keys, and parallel work.
 #![allow(clippy::unwrap_used, reason = "test code: a panic is its report")]
 
+mod one_port;
 mod openssh;
 mod others;
 mod python;
@@ -25,15 +26,22 @@ impl Site {
         Self::of(&Pasarela::setup())
     }
 
+    /// With a port of its own for SFTP.
     #[track_caller]
     fn of(setup: &Setup) -> Self {
+        Self::on_one_port(&setup.clone().sftp())
+    }
+
+    /// On the ports that it is told.
+    #[track_caller]
+    fn on_one_port(setup: &Setup) -> Self {
         let home = tempfile::tempdir().unwrap();
         // For clients that leave the asking to a program.
         let ask = home.path().join("ask");
         fs::write(&ask, format!("#!/bin/sh\necho {PASSWORD}\n")).unwrap();
         fs::set_permissions(&ask, fs::Permissions::from_mode(0o700)).unwrap();
         Self {
-            server: setup.clone().sftp().arguments(["--reach", "off"]).start(),
+            server: setup.clone().arguments(["--reach", "off"]).start(),
             home,
         }
     }

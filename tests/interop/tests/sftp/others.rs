@@ -95,7 +95,7 @@ impl Drop for Mount<'_> {
 #[test]
 fn sshfs_mounts_it_as_a_file_system() {
     if !Path::new("/dev/fuse").exists() {
-        println!("SKIPPED: there is no /dev/fuse here, so sshfs can mount nothing");
+        eprintln!("SKIPPED: there is no /dev/fuse here, so sshfs can mount nothing");
         return;
     }
     let site = Site::start();
@@ -108,7 +108,7 @@ fn sshfs_mounts_it_as_a_file_system() {
     sshfs.arg(format!("{USER}@127.0.0.1:/")).arg(&at);
     let mounted = run(sshfs.stdin(site.script(&format!("{PASSWORD}\n"))));
     if !mounted.success() {
-        println!("SKIPPED: sshfs cannot mount here: {mounted}");
+        eprintln!("SKIPPED: sshfs cannot mount here: {mounted}");
         return;
     }
     let mount = Mount(&at);

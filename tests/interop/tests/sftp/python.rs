@@ -50,6 +50,6 @@ fn sixty_four_sessions_at_once_keep_within_their_memory() {
     let process = site.server.process().to_string();
     let peak = python(&site, include_str!("many.py"), &["64", &process]);
     let peak: u64 = peak.trim().parse().unwrap();
-    println!("64 sessions: {peak} KiB at most");
+    eprintln!("64 sessions: {peak} KiB at most");
     assert!(peak < (64 + 64 * 4) * 1024, "{peak} KiB");
 }
