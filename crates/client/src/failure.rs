@@ -7,6 +7,8 @@ use pasarela_ftp_proto::user_pi::{BadText, Fault, Reply};
 use pasarela_store::{Error, ErrorKind};
 use pasarela_tls::TrustError;
 
+use crate::HostKeyError;
+
 /// A failed operation of a remote place. Displays as a sentence and, where there is something to do, a `hint:` line.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -16,10 +18,14 @@ pub struct Failure {
     pub sentence: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// What the server said.
+    /// What a server of FTP said.
     pub reply: Option<Reply>,
+    /// The status by which a server of SFTP refused.
+    pub status: Option<u32>,
     /// Why the server was not believed to be the one that it says it is.
     pub distrust: Option<Box<TrustError>>,
+    /// Why the server's host key was not believed.
+    pub host_key: Option<Box<HostKeyError>>,
     /// Another try would end in the same way.
     pub is_lasting: bool,
 }
@@ -105,7 +111,9 @@ impl Failure {
             sentence: sentence.into(),
             hint: advice(kind).map(str::to_owned),
             reply: None,
+            status: None,
             distrust: None,
+            host_key: None,
             is_lasting: false,
         }
     }
@@ -138,7 +146,9 @@ impl Failure {
             kind,
             hint: hint_of(kind, &reply),
             reply: Some(reply),
+            status: None,
             distrust: None,
+            host_key: None,
             is_lasting: false,
         }
     }

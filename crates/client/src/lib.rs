@@ -25,6 +25,7 @@ mod parallel;
 pub mod progress;
 mod proxy;
 mod remote;
+mod sftp;
 #[cfg(test)]
 mod testing;
 pub mod transfer;
@@ -38,4 +39,5 @@ pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust,
 pub use progress::{Event, Progress};
 pub use proxy::{BadProxy, Proxy, ProxyKind};
 pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
+pub use sftp::{Asks, HostKeyError, Question, SftpOptions, SftpRemote, SftpSite};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -1,12 +1,14 @@
-//! URLs of places: `ftp://`, `ftps://` (TLS from the first byte), `ftpes://` (AUTH TLS); RFC 1738 §3.2, RFC 3986.
+//! URLs of places: `ftp://`, `ftps://` (TLS from the first byte), `ftpes://` (AUTH TLS), `sftp://`; RFC 1738 §3.2,
+//! RFC 3986.
 
 use std::fmt;
 use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-/// Where something is. The path is in bytes, relative to the directory after login unless it begins with `/` (in the
-/// URL: `%2F` or a second slash; RFC 1738 §3.2.2).
+/// Where something is. The path is in bytes, relative to the directory after login unless it begins with `/`: in a URL
+/// of FTP that is written `%2F` or as a second slash (RFC 1738 §3.2.2). In one of SFTP paths are absolute as they
+/// stand, `/~/` is the directory after login, and no path at all means that too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// How it is reached.
@@ -32,6 +34,8 @@ pub enum Scheme {
     Ftps,
     /// `ftpes://`: AUTH TLS, or not at all.
     Ftpes,
+    /// `sftp://`: SFTP over SSH.
+    Sftp,
 }
 
 /// Bytes that are never printed by accident and are overwritten when dropped.
@@ -44,11 +48,11 @@ pub struct Secret(Zeroizing<Vec<u8>>);
 pub enum BadUrl {
     /// No scheme at all.
     #[error(
-        "{0:?} is no URL\nhint: ftp://HOST/PATH, ftps://… (TLS from the first byte) or ftpes://… (AUTH TLS)"
+        "{0:?} is no URL\nhint: ftp://HOST/PATH, ftps://… (TLS from the first byte), ftpes://… (AUTH TLS) or sftp://…"
     )]
     NoScheme(String),
     /// A scheme of somebody else.
-    #[error("{0}:// is not known here\nhint: ftp, ftps and ftpes are")]
+    #[error("{0}:// is not known here\nhint: ftp, ftps, ftpes and sftp are")]
     Scheme(String),
     /// The host is missing or no host.
     #[error("no host\nhint: an IPv6 address stands in brackets: ftp://[2001:db8::1]/")]
@@ -91,6 +95,7 @@ impl Scheme {
         match self {
             Self::Ftp | Self::Ftpes => 21,
             Self::Ftps => 990,
+            Self::Sftp => 22,
         }
     }
 }
@@ -101,6 +106,7 @@ impl fmt::Display for Scheme {
             Self::Ftp => "ftp",
             Self::Ftps => "ftps",
             Self::Ftpes => "ftpes",
+            Self::Sftp => "sftp",
         })
     }
 }
@@ -116,9 +122,14 @@ impl FromStr for Url {
             "ftp" => Scheme::Ftp,
             "ftps" => Scheme::Ftps,
             "ftpes" => Scheme::Ftpes,
+            "sftp" => Scheme::Sftp,
             _ => return Err(BadUrl::Scheme(scheme.escape_default().to_string())),
         };
-        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (authority, path) = match (scheme, rest.find('/')) {
+            (_, None) => (rest, ""),
+            (Scheme::Sftp, Some(at)) => (&rest[..at], below_home(&rest[at..])),
+            (_, Some(at)) => (&rest[..at], &rest[at + 1..]),
+        };
         let Authority {
             user,
             password,
@@ -126,9 +137,10 @@ impl FromStr for Url {
             port,
         } = authority.parse()?;
         // `;type=i` (RFC 1738 §3.2.2) says what we do anyway.
-        let path = path
-            .strip_suffix(";type=i")
-            .or_else(|| path.strip_suffix(";type=d"))
+        let path = [";type=i", ";type=d"]
+            .iter()
+            .filter(|_| scheme != Scheme::Sftp)
+            .find_map(|kind| path.strip_suffix(kind))
             .unwrap_or(path);
         Ok(Self {
             scheme,
@@ -216,7 +228,15 @@ impl fmt::Display for Url {
         if self.port != self.scheme.port() {
             write!(out, ":{}", self.port)?;
         }
-        write!(out, "/")?;
+        match self.path.split_first() {
+            None if self.scheme == Scheme::Sftp => return Ok(()),
+            Some((b'/', _)) if self.scheme == Scheme::Sftp => return encode(out, &self.path, b"/"),
+            _ if self.scheme == Scheme::Sftp => {
+                write!(out, "/~/")?;
+                return encode(out, &self.path, b"/");
+            }
+            _ => write!(out, "/")?,
+        }
         match self.path.split_first() {
             Some((b'/', rest)) => {
                 write!(out, "%2F")?;
@@ -224,6 +244,15 @@ impl fmt::Display for Url {
             }
             _ => encode(out, &self.path, b"/"),
         }
+    }
+}
+
+/// `/~/x` means `x` in the directory after login, as curl has it.
+fn below_home(path: &str) -> &str {
+    match path.strip_prefix("/~") {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix('/').unwrap_or(path),
+        None => path,
     }
 }
 
@@ -304,6 +333,29 @@ mod tests {
         assert_eq!(url("ftp://h//etc").path, b"/etc");
         assert_eq!(url("ftp://h/%2Fetc").to_string(), "ftp://h/%2Fetc");
         assert_eq!(url("ftp://h/a;type=i").path, b"a");
+    }
+
+    #[test]
+    fn a_path_of_sftp_is_absolute_unless_it_begins_with_a_tilde() {
+        for (text, path, shown) in [
+            ("sftp://h", "", "sftp://h"),
+            ("sftp://h/", "/", "sftp://h/"),
+            (
+                "sftp://h/a%20b;type=i",
+                "/a b;type=i",
+                "sftp://h/a%20b%3Btype%3Di",
+            ),
+            ("sftp://h/~", "", "sftp://h"),
+            ("sftp://h/~/", "", "sftp://h"),
+            ("sftp://h/~/x/y", "x/y", "sftp://h/~/x/y"),
+            ("sftp://h/~anna/x", "/~anna/x", "sftp://h/~anna/x"),
+        ] {
+            let url = url(text);
+            assert_eq!(url.path, path.as_bytes(), "{text}");
+            assert_eq!(url.to_string(), shown, "{text}");
+        }
+        assert_eq!(url("sftp://anna@h:22/x").to_string(), "sftp://anna@h/x");
+        assert_eq!(url("sftp://h").port, 22);
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub const CHECK_FILE: &str = "check-file";
 pub const CHECK_FILE_NAME: &str = "check-file-name";
 /// Asks for digests of an open file.
 pub const CHECK_FILE_HANDLE: &str = "check-file-handle";
+/// Announced (version `1`) by servers that put an upload under its name when it is closed, and as a whole: there is no
+/// need to write it under another name first. There is no such request.
+pub const WHOLE_UPLOADS: &str = "whole-uploads@pasarela";
 
 /// A request that goes by name. The answer is a STATUS unless something else is said.
 #[derive(Debug, Clone, PartialEq, Eq)]

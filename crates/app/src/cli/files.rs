@@ -34,6 +34,7 @@ mod operand;
 mod places;
 mod private;
 mod proxy;
+mod server;
 pub(crate) mod shell;
 mod show;
 mod sync;
@@ -43,8 +44,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use pasarela_client::TrustError;
 use pasarela_client::transfer::{self, Aside, Bucket, Options, Pace, Retries};
+use pasarela_client::{HostKeyError, TrustError};
 use pasarela_store as store;
 use tokio_util::sync::CancellationToken;
 
@@ -322,6 +323,31 @@ fn failed(name: &str, error: &store::Error) -> Failure {
     );
     let problem = Problem::new(text);
     let failure = pasarela_client::Failure::of(error);
+    match failure.and_then(|failure| failure.host_key.as_deref()) {
+        Some(HostKeyError::Stranger { host, port, key, .. }) => {
+            return problem
+                .hint(format!(
+                    "once the key is known to be right: pasarela trust add {} {}",
+                    trust::written_out(host, *port),
+                    key.as_openssh()
+                ))
+                .fails(Kind::Code(code(error)));
+        }
+        Some(HostKeyError::Changed {
+            host,
+            port,
+            line: None,
+            ..
+        }) => {
+            return problem
+                .hint(format!(
+                    "once the change is known to be right: pasarela trust remove {}",
+                    trust::written_out(host, *port)
+                ))
+                .fails(Kind::Code(code(error)));
+        }
+        _ => {}
+    }
     match failure.and_then(|failure| failure.distrust.as_deref()) {
         Some(TrustError::Stranger { host, port, key, .. }) => problem.hint(format!(
             "once the key is known to be right: pasarela trust add {} {key}",

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
@@ -81,7 +81,7 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
-        let since = Instant::now();
+        let since = Instant::now().into_std();
         let prospect = self.prospect(pool).await?;
         let since = Stopwatch::lap(options.stopwatch.as_ref(), Phase::DataConnection, since);
         let tls = self.tls.clone();

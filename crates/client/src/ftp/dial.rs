@@ -22,15 +22,15 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 /// How a server is reached, and its data connections with it.
 #[derive(Debug, Clone)]
-pub(super) enum Route {
+pub(crate) enum Route {
     /// Data connections go to the address that the control connection has led to.
     Direct,
     /// Through a proxy, to what it was asked for.
     Through(Arc<Proxy>, Host),
 }
 
-/// Connects a control connection: to addresses of one family where that is wanted, through a proxy where there is one.
-pub(super) async fn dial(host: &str, port: u16, options: &Options) -> Result<(TcpStream, Route), Failure> {
+/// Connects a control connection, or one of SSH: to addresses of one family where that is wanted, through a proxy where there is one.
+pub(crate) async fn dial(host: &str, port: u16, options: &Options) -> Result<(TcpStream, Route), Failure> {
     let (near, near_port) = match &options.proxy {
         Some(proxy) => (proxy.host.as_str(), proxy.port),
         None => (host, port),

@@ -16,6 +16,7 @@ mod stopwatch;
 mod wire;
 mod writing;
 
+pub(crate) use dial::dial;
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
 pub use stopwatch::{Phase, Stopwatch};

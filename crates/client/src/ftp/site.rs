@@ -142,7 +142,8 @@ impl Site {
             security: match url.scheme {
                 Scheme::Ftp => Security::Offered,
                 Scheme::Ftps => Security::Implicit,
-                Scheme::Ftpes => Security::Required,
+                // Of another protocol; then at least nothing goes out in clear.
+                Scheme::Ftpes | Scheme::Sftp => Security::Required,
             },
             user,
             password,

@@ -69,7 +69,7 @@ pub(super) fn is_refusal(error: &store::Error) -> bool {
             F::Usage,
             F::Other,
         ];
-        failure.reply.is_some() && kinds.contains(&failure.kind)
+        (failure.reply.is_some() || failure.status.is_some()) && kinds.contains(&failure.kind)
     })
 }
 

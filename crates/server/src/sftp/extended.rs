@@ -46,6 +46,7 @@ pub(super) fn hello() -> Hello {
         (extension::EXPAND_PATH, "1"),
         (extension::COPY_DATA, "1"),
         (extension::HOME_DIRECTORY, "1"),
+        (extension::WHOLE_UPLOADS, "1"),
     ];
     let announced = |name: &'static str, value: Bytes| (Bytes::from_static(name.as_bytes()), value);
     let mut extensions: Vec<_> = versions

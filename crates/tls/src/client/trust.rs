@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, STANDARD_NO_PAD as BASE64_NO_PAD};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -64,13 +64,14 @@ pub enum Lack {
     Other,
 }
 
-/// SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4), or of a certificate; displays as `sha256//BASE64`.
+/// SHA-256 of a SubjectPublicKeyInfo (RFC 7469 section 2.4), of a certificate, or of a host key of SSH; displays as
+/// `sha256//BASE64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Pin(pub [u8; 32]);
 
 /// What is no pin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("neither sha256//BASE64 nor 64 hexadecimal digits")]
+#[error("neither sha256//BASE64 nor SHA256:BASE64 nor 64 hexadecimal digits")]
 pub struct BadPin;
 
 /// Why a server is not trusted.
@@ -122,6 +123,14 @@ pub enum TrustError {
     Unusable(String),
 }
 
+impl Pin {
+    /// As OpenSSH shows the fingerprint of a host key.
+    #[must_use]
+    pub fn as_openssh(&self) -> String {
+        format!("SHA256:{}", BASE64_NO_PAD.encode(self.0))
+    }
+}
+
 impl fmt::Display for Pin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "sha256//{}", BASE64.encode(self.0))
@@ -131,8 +140,16 @@ impl fmt::Display for Pin {
 impl FromStr for Pin {
     type Err = BadPin;
 
-    /// Takes `sha256//BASE64` (curl's spelling), `sha256/BASE64`, and 64 hexadecimal digits with or without colons.
+    /// Takes `sha256//BASE64` (curl's spelling), `sha256/BASE64`, `SHA256:BASE64` (OpenSSH's), and 64 hexadecimal
+    /// digits with or without colons.
     fn from_str(text: &str) -> Result<Self, BadPin> {
+        if let Some(rest) = text.strip_prefix("SHA256:") {
+            let bytes = BASE64_NO_PAD.decode(rest.trim_end_matches('=')).ok();
+            return bytes
+                .and_then(|bytes| bytes.try_into().ok())
+                .map(Self)
+                .ok_or(BadPin);
+        }
         // 32 bytes are 44 letters, of which `/` may be the first: the length tells whose it is.
         let bytes = match text.strip_prefix("sha256/") {
             Some(rest) if rest.len() == 45 => BASE64.decode(rest.strip_prefix('/').unwrap_or(rest)).ok(),

@@ -3,7 +3,8 @@
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use pasarela_client::{Facts, Pin, TrustError};
+use async_trait::async_trait;
+use pasarela_client::{Asks, Facts, HostKeyError, Pin, Question, Secret, TrustError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio_util::sync::CancellationToken;
 
@@ -92,12 +93,67 @@ pub(super) async fn about(stranger: &TrustError, stop: &CancellationToken) -> Be
         return Belief::Never;
     };
     show::say(&described(stranger));
+    is_trusted(*key, stop).await
+}
+
+/// The same about a server that is known by a host key.
+pub(super) async fn about_host_key(stranger: &HostKeyError, stop: &CancellationToken) -> Belief {
+    let HostKeyError::Stranger { key, .. } = stranger else {
+        return Belief::Never;
+    };
+    show::say(&show::escaped(stranger.to_string().as_bytes()));
+    show::say("Compare the key with what the server's operator tells you.");
+    is_trusted(*key, stop).await
+}
+
+async fn is_trusted(key: Pin, stop: &CancellationToken) -> Belief {
     let question = "Trust it? yes (from now on), once (this run), no [no]: ";
     let answer = line(question, stop).await.unwrap_or_default();
     match answer.trim().to_ascii_lowercase().as_str() {
-        "y" | "yes" => Belief::Always(*key),
-        "once" => Belief::Once(*key),
+        "y" | "yes" => Belief::Always(key),
+        "once" => Belief::Once(key),
         _ => Belief::Never,
+    }
+}
+
+/// Asks for what a login wants.
+#[derive(Debug)]
+pub(super) struct Asker {
+    /// Whose it is, as a URL.
+    pub(super) login: String,
+    pub(super) stop: CancellationToken,
+    /// Whether somebody sits before the command.
+    pub(super) can_ask: bool,
+}
+
+#[async_trait]
+impl Asks for Asker {
+    async fn secret(&self, question: &Question) -> Option<Secret> {
+        if !self.can_ask {
+            return None;
+        }
+        let again = |again: &bool| if *again { "That was not it. " } else { "" };
+        let (question, is_secret) = match question {
+            Question::Password { again: is_again } => {
+                (format!("{}Password for {}: ", again(is_again), self.login), true)
+            }
+            Question::Passphrase {
+                file,
+                again: is_again,
+            } => {
+                let file = show::escaped(file.as_os_str().as_encoded_bytes());
+                (format!("{}Passphrase of {file}: ", again(is_again)), true)
+            }
+            Question::Prompt { words, echo } => {
+                let words = show::escaped(words.as_bytes());
+                (format!("{} asks: {words} ", self.login), !echo)
+            }
+            _ => return None,
+        };
+        typed(&question, &self.stop, is_secret)
+            .await
+            .ok()
+            .map(Secret::new)
     }
 }
 

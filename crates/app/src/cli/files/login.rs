@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use pasarela_client::{Secret, Url};
+use pasarela_client::{Scheme, Secret, Url};
 use pasarela_store::ErrorKind;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -256,7 +256,8 @@ impl Saving<'_> {
         if let Some(password) = url.password.as_ref().or(self.opener.given_password()) {
             return Ok((Some(password.clone()), true));
         }
-        if self.opener.netrc_has(url, user)? {
+        // With a key none may be needed; the server asks when it is.
+        if url.scheme == Scheme::Sftp || self.opener.netrc_has(url, user)? {
             return Ok((None, false));
         }
         let typed = ask::secret(&format!("Password for {url}: "), &self.stop).await;
@@ -268,8 +269,8 @@ impl Saving<'_> {
     }
 
     async fn check(&self, address: &Address) -> Result<(), Failure> {
-        let (remote, path) = self.opener.visit(address).await?;
-        match pasarela_store::Storage::stat(&remote, &path).await {
+        let (server, path) = self.opener.visit(address).await?;
+        match server.remote().stat(&path).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => {
                 let url = Url {

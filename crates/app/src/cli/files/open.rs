@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, FromArgMatches as _, ValueHint};
 use pasarela_client::{
-    Family, FtpRemote, Known, KnownServers, Local, Pin, Place, Progress, Remote, Scheme, Secret, Site,
-    Stranger, Trust, TrustError, Url,
+    Family, FtpRemote, HostKeyError, Known, KnownServers, Local, Pin, Place, Progress, Remote, Scheme,
+    Secret, SftpRemote, SftpSite, Site, Stranger, Trust, TrustError, Url,
 };
 use pasarela_store::{ErrorKind, VirtualPath};
 use tokio::task::JoinHandle;
@@ -19,6 +19,7 @@ use super::keeping::{Keeper, Keepers};
 use super::operand::{Address, Meant, View, is_url};
 use super::places::{self, Book, Saved};
 use super::proxy::{Proxies, Wanted};
+use super::server::Server;
 use super::show::{Manner, Tally};
 use super::{failed, netrc, show, usage};
 use crate::failure::{Failure, Kind, Problem};
@@ -30,7 +31,7 @@ const PARALLEL: usize = 64;
 /// How servers are reached and whom to trust.
 #[derive(Debug, Clone, Default, PartialEq, Args)]
 pub(crate) struct Reaching {
-    /// Trust the server with this key or certificate, and no other
+    /// Trust the server with this key or certificate, and no other; for SFTP as SHA256:… too
     #[arg(long, value_name = "sha256//KEY", value_parser = pin)]
     pin: Option<Pin>,
 
@@ -65,12 +66,20 @@ pub(crate) struct Reaching {
     #[arg(short, long, action = ArgAction::Count)]
     verbose: u8,
 
+    /// For SFTP: a file with a private key, which is tried and no other one
+    ///
+    /// Without it, keys of the agent (SSH_AUTH_SOCK) are tried, then ~/.ssh/id_ed25519, id_ecdsa and id_rsa, then the
+    /// password.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    identity: Option<PathBuf>,
+
     /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
     ///
-    /// Control and data connections both go through it. socks5h and http leave it to the proxy to resolve the server's
-    /// name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports of the web alone. A login
-    /// stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the variables ftp_proxy,
-    /// FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or NO_PROXY.
+    /// All connections go through it: control and data connections, and those of SSH. socks5h and http leave it to the
+    /// proxy to resolve the server's name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports
+    /// of the web alone. A login stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the
+    /// variables ftp_proxy, FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or
+    /// NO_PROXY.
     #[arg(long, value_name = "URL", value_parser = Wanted::parse)]
     proxy: Option<Wanted>,
 
@@ -110,6 +119,7 @@ impl Reaching {
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
             verbose: self.verbose,
+            identity: self.identity.clone().or_else(|| saved.identity.clone()),
             proxy: self.proxy.clone().or_else(|| saved.proxy.clone()),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
@@ -128,6 +138,7 @@ impl Reaching {
             password_file: _,
             netrc_file: _,
             verbose: _,
+            identity,
             proxy,
             ipv4,
             ipv6,
@@ -140,10 +151,11 @@ impl Reaching {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             path.to_string_lossy().into_owned().into()
         };
-        let entries: [(&str, Option<toml::Value>); 8] = [
+        let entries: [(&str, Option<toml::Value>); 9] = [
             ("pin", pin.map(|pin| pin.to_string().into())),
             ("ca", ca.as_ref().map(path)),
             ("insecure-plaintext", truth(insecure_plaintext)),
+            ("identity", identity.as_ref().map(path)),
             ("proxy", proxy.as_ref().and_then(Wanted::written).map(Into::into)),
             ("ipv4", truth(ipv4)),
             ("ipv6", truth(ipv6)),
@@ -262,7 +274,7 @@ struct Inner {
 struct Opened {
     url: Url,
     flags: Reaching,
-    remote: FtpRemote,
+    server: Server,
 }
 
 impl Opener {
@@ -445,17 +457,19 @@ impl Opener {
                 return opened.map_err(|error| failed(operand, &error));
             }
         };
-        let (remote, path) = self.arrive(&address).await?;
-        let remote: Arc<dyn Remote> = Arc::new(remote);
-        Ok(Place { remote, path })
+        let (server, path) = self.arrive(&address).await?;
+        Ok(Place {
+            remote: server.remote(),
+            path,
+        })
     }
 
     /// The server of an address, and the path there.
-    pub(super) async fn arrive(&self, address: &Address) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let remote = self.remote(address).await?;
-        let path = remote.resolve(&address.url.path).await;
+    pub(super) async fn arrive(&self, address: &Address) -> Result<(Server, VirtualPath), Failure> {
+        let server = self.server_at(address).await?;
+        let path = server.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
-        Ok((remote, path))
+        Ok((server, path))
     }
 
     /// As [`Self::open`], but a link on this machine is meant itself, and a folder stands in the one that holds it.
@@ -510,30 +524,27 @@ impl Opener {
     }
 
     /// The server of an address, connected and logged in.
-    pub(super) async fn remote(&self, address: &Address) -> Result<FtpRemote, Failure> {
-        if let Some(remote) = self.opened(address) {
-            return Ok(remote);
+    pub(super) async fn server_at(&self, address: &Address) -> Result<Server, Failure> {
+        if let Some(server) = self.opened(address) {
+            return Ok(server);
         }
-        let (url, flags) = (&address.url, &address.flags);
-        warn_of(url);
-        let mut site = self.site_with_login(address).await?;
-        let connected = self.connect(url, &mut site).await;
-        let remote = connected.map_err(|failure| match (address.keeper, failure.kind) {
+        warn_of(&address.url);
+        let connected = self.connect(address).await;
+        let server = connected.map_err(|failure| match (address.keeper, failure.kind) {
             (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
             _ => failure,
         })?;
         if let Some(first) = self.opened(address) {
             // Somebody else was quicker.
-            remote.close().await;
+            server.remote().close().await;
             return Ok(first);
         }
-        let (url, flags) = (url.clone(), flags.clone());
         self.all_opened().push(Opened {
-            url,
-            flags,
-            remote: remote.clone(),
+            url: address.url.clone(),
+            flags: address.flags.clone(),
+            server: server.clone(),
         });
-        Ok(remote)
+        Ok(server)
     }
 
     /// The server that a URL or a saved place means, with whom to trust and who logs in.
@@ -541,6 +552,12 @@ impl Opener {
         let Meant::There(address) = self.meant(operand)? else {
             return Err(usage(format!("{operand}: neither a URL nor a saved place")));
         };
+        if address.url.scheme == Scheme::Sftp {
+            return Err(usage(format!(
+                "{}: the doctor does not know SFTP yet",
+                address.url
+            )));
+        }
         let site = self.site_with_login(&address).await?;
         Ok((address.url, site))
     }
@@ -554,27 +571,20 @@ impl Opener {
     }
 
     /// A connection to the server of an address that is kept for nobody else, and the path there.
-    pub(super) async fn visit(&self, address: &Address) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let mut site = self.site_with_login(address).await?;
-        self.visit_site(address, &mut site).await
-    }
-
-    async fn visit_site(
-        &self,
-        address: &Address,
-        site: &mut Site,
-    ) -> Result<(FtpRemote, VirtualPath), Failure> {
-        let remote = self.connect(&address.url, site).await?;
-        let path = remote.resolve(&address.url.path).await;
+    pub(super) async fn visit(&self, address: &Address) -> Result<(Server, VirtualPath), Failure> {
+        let server = self.connect(address).await?;
+        let path = server.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
-        Ok((remote, path))
+        Ok((server, path))
     }
 
     /// How the server of an address is reached once it has let us in, and the path there.
     pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
         warn_of(&address.url);
         let mut site = self.site_with_login(address).await?;
-        let (remote, path) = self.visit_site(address, &mut site).await?;
+        let remote = self.connect_ftp(&address.url, &mut site).await?;
+        let path = remote.resolve(&address.url.path).await;
+        let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         remote.close().await;
         Ok((site, path))
     }
@@ -586,20 +596,16 @@ impl Opener {
 
     /// Whether netrc has a password for a user there.
     pub(super) fn netrc_has(&self, url: &Url, user: &[u8]) -> Result<bool, Failure> {
-        let netrc = self.inner.netrc.read();
-        let netrc = netrc.map_err(|problem| problem.fails(Kind::Configuration))?;
-        Ok(netrc
-            .find(&url.host, Some(user))
-            .is_some_and(|entry| entry.password.is_some()))
+        Ok(self.netrc_password(url, user)?.is_some())
     }
 
     /// A server that was connected to before.
-    fn opened(&self, address: &Address) -> Option<FtpRemote> {
+    fn opened(&self, address: &Address) -> Option<Server> {
         let all = self.all_opened();
         let mut same = all
             .iter()
             .filter(|opened| login(&opened.url) == login(&address.url) && opened.flags == address.flags);
-        same.next().map(|opened| opened.remote.clone())
+        same.next().map(|opened| opened.server.clone())
     }
 
     fn all_opened(&self) -> MutexGuard<'_, Vec<Opened>> {
@@ -627,8 +633,17 @@ impl Opener {
         site
     }
 
+    async fn connect(&self, address: &Address) -> Result<Server, Failure> {
+        if address.url.scheme == Scheme::Sftp {
+            let mut site = self.sftp_site(address).await?;
+            return self.connect_sftp(&address.url, &mut site).await.map(Server::Sftp);
+        }
+        let mut site = self.site_with_login(address).await?;
+        self.connect_ftp(&address.url, &mut site).await.map(Server::Ftp)
+    }
+
     /// Connects; whether a server that was never seen before is believed is asked where somebody can answer.
-    async fn connect(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
+    async fn connect_ftp(&self, url: &Url, site: &mut Site) -> Result<FtpRemote, Failure> {
         loop {
             let remote = FtpRemote::new(site.clone());
             let Err(error) = remote.connect().await else {
@@ -636,21 +651,91 @@ impl Opener {
             };
             let distrust =
                 pasarela_client::Failure::of(&error).and_then(|failure| failure.distrust.as_deref());
-            let belief = match (distrust, &self.inner.memory) {
-                (Some(stranger @ TrustError::Stranger { .. }), Some(_)) if self.can_ask() => {
+            let belief = match distrust {
+                Some(stranger @ TrustError::Stranger { .. }) if self.can_ask_whom_to_trust() => {
                     ask::about(stranger, &self.stop).await
                 }
                 _ => Belief::Never,
             };
-            match (belief, &self.inner.memory) {
-                (Belief::Always(key), Some(memory)) => {
-                    let kept = memory.remember(&site.host, site.port, Known { key: Some(key) });
-                    kept.map_err(|error| usage(format!("{}: {error}", memory.path().display())))?;
-                }
-                (Belief::Once(key), _) => site.trust = Trust::Pinned(key),
-                _ => return Err(failed(&url.to_string(), &error)),
+            match self.trust_from(belief, &site.host, site.port)? {
+                Some(trust) => site.trust = trust,
+                None => return Err(failed(&url.to_string(), &error)),
             }
         }
+    }
+
+    /// The same, for a server of SSH.
+    async fn connect_sftp(&self, url: &Url, site: &mut SftpSite) -> Result<SftpRemote, Failure> {
+        loop {
+            let remote = SftpRemote::new(site.clone());
+            let Err(error) = remote.connect().await else {
+                return Ok(remote);
+            };
+            let distrust =
+                pasarela_client::Failure::of(&error).and_then(|failure| failure.host_key.as_deref());
+            let belief = match distrust {
+                Some(stranger @ HostKeyError::Stranger { .. }) if self.can_ask_whom_to_trust() => {
+                    ask::about_host_key(stranger, &self.stop).await
+                }
+                _ => Belief::Never,
+            };
+            match self.trust_from(belief, &site.host, site.port)? {
+                Some(trust) => site.trust = trust,
+                None => return Err(failed(&url.to_string(), &error)),
+            }
+        }
+    }
+
+    /// Whom to trust once the question has been answered; `None`: nobody.
+    fn trust_from(&self, belief: Belief, host: &str, port: u16) -> Result<Option<Trust>, Failure> {
+        let (Belief::Always(key) | Belief::Once(key)) = belief else {
+            return Ok(None);
+        };
+        if let (Belief::Always(_), Some(memory)) = (belief, &self.inner.memory) {
+            let kept = memory.remember(host, port, Known { key: Some(key) });
+            kept.map_err(|error| usage(format!("{}: {error}", memory.path().display())))?;
+        }
+        Ok(Some(Trust::Pinned(key)))
+    }
+
+    fn can_ask_whom_to_trust(&self) -> bool {
+        self.inner.memory.is_some() && self.can_ask()
+    }
+
+    /// The SSH server of an address, with what is known of who logs in. What is missing is asked for when the server
+    /// wants it.
+    async fn sftp_site(&self, address: &Address) -> Result<SftpSite, Failure> {
+        let (url, flags) = (&address.url, &address.flags);
+        let mut site = SftpSite::of(url);
+        site.trust = flags.trust(self.inner.memory.as_ref());
+        site.identities = flags.identity.iter().cloned().collect();
+        site.options.family = flags.family();
+        site.options.proxy = self.inner.proxies.of_host(&url.host);
+        site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
+        site.options.stall_timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
+        site.asks = Some(Arc::new(ask::Asker {
+            login: url.to_string(),
+            stop: self.stop.clone(),
+            can_ask: self.tally.is_none(),
+        }));
+        if site.password.is_none() {
+            site.password = match &self.inner.password {
+                Some(password) => Some(password.clone()),
+                None => match self.kept(address).await? {
+                    Some(password) => Some(password),
+                    None => self.netrc_password(url, &site.user)?,
+                },
+            };
+        }
+        Ok(site)
+    }
+
+    fn netrc_password(&self, url: &Url, user: &[u8]) -> Result<Option<Secret>, Failure> {
+        let netrc = self.inner.netrc.read();
+        let netrc = netrc.map_err(|problem| problem.fails(Kind::Configuration))?;
+        Ok(netrc
+            .find(&url.host, Some(user))
+            .and_then(|entry| entry.password.clone()))
     }
 
     fn can_ask(&self) -> bool {
@@ -718,8 +803,8 @@ impl Opener {
     /// Ends all connections.
     pub(super) async fn close(&self) {
         let opened = std::mem::take(&mut *self.all_opened());
-        for Opened { remote, .. } in opened {
-            remote.close().await;
+        for Opened { server, .. } in opened {
+            server.remote().close().await;
         }
     }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
-use pasarela_store::{Kind as FileKind, Storage as _};
+use pasarela_store::Kind as FileKind;
 use rustyline::config::{CompletionType, Configurer as _};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -446,9 +446,9 @@ fn nothing_open() -> Failure {
 
 /// A folder at a server, if that is one.
 async fn arrive(opener: &Opener, address: Address) -> Result<Folder, Failure> {
-    let (remote, path) = opener.arrive(&address).await?;
+    let (server, path) = opener.arrive(&address).await?;
     let shown = || show::escaped(&path.to_bytes());
-    let there = remote.stat(&path).await;
+    let there = server.remote().stat(&path).await;
     match there.map_err(|error| failed(&shown(), &error))?.kind {
         FileKind::Directory | FileKind::Link => Ok(Folder { address, path }),
         _ => Err(Problem::new(format!("{} is no folder", shown())).fails(Kind::Code(1))),
