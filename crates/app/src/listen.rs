@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use listenfd::ListenFd;
-use pasarela_server::Listener;
-use socket2::{Domain, Protocol, Socket, Type};
+use pasarela_server::{Listener, Protocol};
+use socket2::{Domain, Socket, Type};
 
 use crate::config::typed::Typed;
 use crate::config::units::ListenAddress;
@@ -24,17 +24,21 @@ pub(crate) fn listeners(typed: &Typed) -> Result<Vec<Listener>, Failure> {
         return Ok(passed);
     }
     let mut listeners = Vec::new();
-    for (addresses, implicit) in [(&typed.listen, false), (&typed.implicit_listen, true)] {
+    for (addresses, protocol) in [
+        (&typed.listen, Protocol::Ftp),
+        (&typed.implicit_listen, Protocol::Ftps),
+        (&typed.sftp_listen, Protocol::Sftp),
+    ] {
         for address in addresses {
             for socket in bind(address, addresses, typed.plan().shares_port())? {
-                listeners.push(Listener { socket, implicit });
+                listeners.push(Listener { socket, protocol });
             }
         }
     }
     Ok(listeners)
 }
 
-/// The sockets of the service manager (sd_listen_fds(3)); those named `ftps` are implicit.
+/// The sockets of the service manager (sd_listen_fds(3)); those named `ftps` are implicit, those named `sftp` speak SSH.
 fn passed() -> Result<Vec<Listener>, Failure> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names: Vec<_> = names.split(':').collect();
@@ -50,10 +54,20 @@ fn passed() -> Result<Vec<Listener>, Failure> {
             continue;
         };
         socket.set_nonblocking(true).map_err(wrong)?;
-        let implicit = names.get(index) == Some(&"ftps");
-        listeners.push(Listener { socket, implicit });
+        let protocol = match names.get(index) {
+            Some(&"ftps") => Protocol::Ftps,
+            Some(&"sftp") => Protocol::Sftp,
+            _ => Protocol::Ftp,
+        };
+        listeners.push(Listener { socket, protocol });
     }
     Ok(listeners)
+}
+
+/// Whether the service manager passes a socket of this name.
+pub(crate) fn passes(name: &str) -> bool {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    names.split(':').any(|passed| passed == name)
 }
 
 /// The sockets of one address, of which a name may have several; `all` are bound beside it.
@@ -114,7 +128,11 @@ pub(crate) fn bound_alone(address: SocketAddr, has_ipv4: bool, shares_port: bool
 }
 
 fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
     if is_wildcard_v6(address) {
         socket.set_only_v6(only_v6)?;
     }

@@ -6,9 +6,11 @@ use std::time::Duration;
 use pasarela_tls::ServerTls;
 use tracing::warn;
 
+use crate::config::Protocol;
 use crate::ftp::connection;
 use crate::ftp::switchboard::{Caller, Control, Greeter, PlaceId};
 use crate::service::Service;
+use crate::sftp;
 
 /// Greets for a service, for as long as that lives.
 pub(crate) struct Reception(pub(crate) Weak<Service>);
@@ -16,7 +18,12 @@ pub(crate) struct Reception(pub(crate) Weak<Service>);
 impl Greeter for Reception {
     fn greet(&self, place: PlaceId, caller: Caller, control: Control) {
         if let Some(service) = self.0.upgrade() {
-            service.spawn(connection::serve(service.clone(), place, caller, control));
+            match (service.protocol(place), control) {
+                (Some(Protocol::Sftp), Control::Plain(stream)) => {
+                    service.spawn(sftp::connection::serve(service.clone(), place, caller, stream));
+                }
+                (_, control) => service.spawn(connection::serve(service.clone(), place, caller, control)),
+            }
         }
     }
 

@@ -269,6 +269,7 @@ fn run_patiently<W>(
 where
     W: Future<Output = Result<u8, Failure>>,
 {
+    reaching.start_log()?;
     let stop = CancellationToken::new();
     let opener = Opener::new(reaching)?.until(&stop);
     let runtime = runtime()?;

@@ -156,6 +156,14 @@ impl Control {
         }
     }
 
+    /// The replies to two commands, which go out at once.
+    pub(super) async fn both(&mut self, first: Vec<u8>, second: Vec<u8>) -> Result<(Reply, Reply), Failure> {
+        match self.run(Errand::Pair(first, second)).await? {
+            Outcome::Both(first, second) => Ok((first, second)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The next thing that happens to the open errand. May be dropped at any time without loss.
     pub(super) async fn next(&mut self) -> Result<Event, Failure> {
         if let Some(failure) = &self.failed {

@@ -14,7 +14,7 @@ use super::site::{Security, Site};
 use super::software::Software;
 use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
-use crate::{Failure, FailureKind};
+use crate::{Algorithm, Failure, FailureKind};
 
 /// A control connection that is logged in.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) features: Arc<Features>,
     pub(super) software: Software,
+    /// What HASH computes here, where that was chosen.
+    pub(super) hash: Option<Algorithm>,
     /// Protects data connections; `None`: nothing is protected.
     pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) used: Instant,
@@ -66,9 +68,10 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
-    let lap = |phase, since| Stopwatch::lap(site.options.stopwatch.as_ref(), phase, since);
+    let options = &site.options;
+    let lap = |phase, since| Stopwatch::lap(options.stopwatch.as_ref(), phase, since);
     let since = Instant::now();
-    let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
+    let (tcp, route) = dial(&site.host, site.port, options).await?;
     let mut since = lap(Phase::Connect, since);
 
     let mut secured = None;
@@ -112,7 +115,8 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     }
     Ok(Connection {
         control,
-        software: Software::of(greeting.text(), &features),
+        software: Software::of(&greeting.lines.concat(), &features),
+        hash: None,
         features,
         tls: secured.map(|(tls, _)| tls),
         used: Instant::now(),

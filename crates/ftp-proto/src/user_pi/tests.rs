@@ -294,6 +294,20 @@ fn texts_that_are_more_than_one_line_are_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn two_commands_may_go_out_at_once_and_have_a_reply_each() {
+    let mut talk = Talk::new();
+    let pair = Errand::Pair(b"RNFR a".to_vec(), b"RNTO b".to_vec());
+    assert_eq!(talk.begin(pair), sends("RNFR a\r\nRNTO b"));
+    assert_eq!(talk.says("550 what\r\n50"), []);
+    assert!(!talk.pi.is_idle());
+    let both = Outcome::Both(reply(550, "what"), reply(503, "RNFR first"));
+    assert_eq!(talk.says("3 RNFR first\r\n"), [Output::Done(both)]);
+    assert!(talk.pi.is_idle());
+    let bad = Errand::Pair(b"SIZE a".to_vec(), b"MDTM a\r\nDELE a".to_vec());
+    assert_eq!(talk.pi.begin(talk.now, bad), Err(BadText));
+}
+
+#[test]
 fn a_survey_asks_for_what_the_server_has() {
     let mut talk = Talk::new();
     assert_eq!(talk.begin(Errand::Survey), sends("FEAT"));

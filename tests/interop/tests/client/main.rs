@@ -31,7 +31,7 @@ macro_rules! servers {
                 return;
             }
             let server = Server::start(Brand::$brand, Wire::$wire);
-            let work = exercise(&server, Brand::$brand, Wire::$wire);
+            let work = exercise(&server, Brand::$brand);
             tokio::time::timeout(Duration::from_secs(120), work).await.expect("it hangs");
         }
     )* };
@@ -103,7 +103,7 @@ async fn names(remote: &FtpRemote, path: &VirtualPath) -> Vec<Vec<u8>> {
     names
 }
 
-async fn exercise(server: &Server, brand: Brand, wire: Wire) {
+async fn exercise(server: &Server, brand: Brand) {
     let remote = server.remote();
     let home = remote.resolve(b"").await.done();
     let at = |name: &[u8]| home.resolve(name).unwrap();

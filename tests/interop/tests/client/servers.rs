@@ -169,11 +169,6 @@ impl Server {
         &self.root
     }
 
-    /// Its certificate, PEM.
-    pub fn certificate(&self) -> &Path {
-        self.certificate.as_deref().unwrap()
-    }
-
     /// Puts a file there, as one of its visitors'.
     pub fn put(&self, name: &str, content: &[u8]) {
         let file = self.root.join(name);
@@ -186,6 +181,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its certificate, PEM.
+    pub fn certificate(&self) -> &Path {
+        self.certificate.as_deref().unwrap()
     }
 
     pub fn site(&self) -> Site {

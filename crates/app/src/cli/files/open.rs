@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clap::{Args, FromArgMatches as _, ValueHint};
+use clap::{ArgAction, Args, FromArgMatches as _, ValueHint};
 use pasarela_client::{
     Family, FtpRemote, Known, KnownServers, Local, Pin, Place, Progress, Remote, Scheme, Secret, Site,
     Stranger, Trust, TrustError, Url,
@@ -22,7 +22,7 @@ use super::proxy::{Proxies, Wanted};
 use super::show::{Manner, Tally};
 use super::{failed, netrc, show, usage};
 use crate::failure::{Failure, Kind, Problem};
-use crate::surroundings;
+use crate::{log, surroundings};
 
 /// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
 const PARALLEL: usize = 64;
@@ -60,6 +60,10 @@ pub(crate) struct Reaching {
     /// file with passwords that others can open is refused. An empty NETRC: no file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) netrc_file: Option<PathBuf>,
+
+    /// Tell on standard error how servers are reached; twice: also all that is said to them and what they say
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
 
     /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
     ///
@@ -105,6 +109,7 @@ impl Reaching {
             insecure_plaintext: self.insecure_plaintext || saved.insecure_plaintext,
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
+            verbose: self.verbose,
             proxy: self.proxy.clone().or_else(|| saved.proxy.clone()),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
@@ -122,6 +127,7 @@ impl Reaching {
             insecure_plaintext,
             password_file: _,
             netrc_file: _,
+            verbose: _,
             proxy,
             ipv4,
             ipv6,
@@ -153,6 +159,16 @@ impl Reaching {
     /// Whether there is a proxy that [`Self::table`] leaves out.
     pub(super) fn keeps_no_proxy(&self) -> bool {
         self.proxy.as_ref().is_some_and(|proxy| proxy.written().is_none())
+    }
+
+    /// Starts the log, where one is wanted.
+    pub(super) fn start_log(&self) -> Result<(), Failure> {
+        let level = match self.verbose {
+            0 if std::env::var_os("PASARELA_LOG").is_none() => return Ok(()),
+            0 | 1 => "info",
+            _ => "debug",
+        };
+        log::begin(level, false)
     }
 
     /// The conditions that a saved place has: keys are flags.

@@ -75,6 +75,8 @@ pub(crate) enum PlaceKind {
     },
     /// Data connections alone.
     Data,
+    /// SSH alone: everybody is greeted at once, and no session waits there.
+    Ssh,
 }
 
 /// Which way the bytes of a transfer go.
@@ -601,7 +603,7 @@ impl Board {
 
     fn release_unheld(&mut self, id: ArrivalId, place: PlaceId, why: &'static str) {
         self.verdicts.push_back(match self.places[place] {
-            PlaceKind::Control { .. } => Verdict::Greet(id),
+            PlaceKind::Control { .. } | PlaceKind::Ssh => Verdict::Greet(id),
             PlaceKind::Data => Verdict::Drop(id, why),
         });
     }

@@ -112,6 +112,8 @@ struct Place {
     port: u16,
     /// A protected connection here may also be a control connection (implicit TLS).
     is_control_too: bool,
+    /// Nothing that arrives here is a data connection.
+    is_ssh: bool,
 }
 
 /// The second port for plain data: it listens only while it is needed.
@@ -183,6 +185,7 @@ impl Switchboard {
                 listener: Arc::new(listener),
                 port,
                 is_control_too: kind == PlaceKind::Control { implicit: true },
+                is_ssh: kind == PlaceKind::Ssh,
             });
         }
         let second = board.add_place(PlaceKind::Data);
@@ -454,6 +457,9 @@ impl Switchboard {
         let peer = caller.peer;
         if let Err(error) = sockets::prepare_accepted(&stream) {
             debug!(%error, "socket options");
+        }
+        if self.places.get(place).is_some_and(|place| place.is_ssh) {
+            return self.greeter.greet(place, caller, Control::Plain(stream));
         }
         let (sender, decisions) = mpsc::unbounded_channel();
         let id = {
