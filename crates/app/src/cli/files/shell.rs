@@ -98,6 +98,7 @@ pub(crate) fn run_shell(flags: &Flags) -> Result<ExitCode, Failure> {
             Some(text)
         }
     };
+    flags.reaching.start_log()?;
     let runtime = runtime()?;
     let mut shell = Shell {
         runtime: runtime.handle().clone(),
