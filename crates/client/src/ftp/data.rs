@@ -378,7 +378,7 @@ impl Transfer {
 
     /// Reads on into `buf`, as far as there is room; 0 is the end of the data. May be dropped without loss.
     pub(super) async fn read(&mut self, control: &mut Control, buf: &mut BytesMut) -> Result<usize, Failure> {
-        let start = Instant::now();
+        let mut since = Instant::now();
         loop {
             let patience = if self.is_refused() {
                 AFTER_REFUSAL
@@ -389,8 +389,11 @@ impl Transfer {
             tokio::select! {
                 biased;
                 read = self.wire.read_buf(buf) => return read.map_err(|error| self.cut(&error)),
-                event = control.next(), if self.end.is_none() => self.heard(event),
-                () = sleep_until(start + patience) => return Err(self.stalled()),
+                event = control.next(), if self.end.is_none() => {
+                    self.heard(event);
+                    since = Instant::now();
+                }
+                () = sleep_until(since + patience) => return Err(self.stalled()),
                 () = noop => {}
             }
         }

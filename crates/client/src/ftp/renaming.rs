@@ -80,19 +80,23 @@ impl FtpRemote {
         };
         let mut lease = self.pool.lease().await?;
         let connection = lease.connection()?;
-        if rename(connection, to, &old).await?.is_err() {
+        let is_now = |failure: Failure| {
+            let old = old.to_bytes();
+            failure.hint(format!(
+                "the file that stood there may now be {}",
+                old.escape_ascii()
+            ))
+        };
+        if rename(connection, to, &old).await.map_err(is_now)?.is_err() {
             return Err(failure);
         }
-        if let Err(refusal) = rename(connection, from, to).await? {
+        if let Err(refusal) = rename(connection, from, to).await.map_err(is_now)? {
             // Where this fails too the old file is whole under its other name.
-            let back = rename(connection, &old, to).await?;
+            let back = rename(connection, &old, to).await.map_err(is_now)?;
             let failure = Failure::refused("rename it", refusal);
             return Err(match back {
                 Ok(()) => failure,
-                Err(_) => failure.hint(format!(
-                    "the file that stood there is now {}",
-                    old.to_bytes().escape_ascii()
-                )),
+                Err(_) => is_now(failure),
             });
         }
         let removed = connection.control.command("DELE", &old.to_bytes()).await?;
