@@ -5,6 +5,7 @@ mod one_port;
 mod openssh;
 mod others;
 mod python;
+mod service;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -252,6 +252,8 @@ struct Arrival {
     nature: Nature,
     /// A wait of its own peer was there when it came.
     is_expected: bool,
+    /// It begins as SSH clients do, where that is one way to begin.
+    speaks_ssh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -438,6 +440,7 @@ impl Board {
                     at: now,
                     nature,
                     is_expected,
+                    speaks_ssh: false,
                 },
             );
             *self.held_of.entry(Network::of(peer)).or_default() += 1;
@@ -459,12 +462,6 @@ impl Board {
         if let PlaceKind::Shared(spoken) = kind
             && arrival.nature == Nature::Silent
         {
-            // An upload in the clear may begin with these letters too.
-            let may_be_upload = |wait: &Wait| !wait.request.protected && self.may_answer(wait, arrival);
-            let is_ssh = shown == Shown::Ssh && spoken.sftp;
-            if is_ssh && !self.waits.values().any(may_be_upload) {
-                return self.decide(id, Verdict::Ssh(id));
-            }
             if shown == Shown::Hello && spoken.ftps && !self.is_anybody_waiting_at(arrival.place) {
                 return self.decide(id, Verdict::Hello(id));
             }
@@ -472,6 +469,7 @@ impl Board {
         let Some(arrival) = self.arrivals.get_mut(&id) else {
             return;
         };
+        arrival.speaks_ssh = shown == Shown::Ssh && matches!(kind, PlaceKind::Shared(spoken) if spoken.sftp);
         arrival.nature = match (arrival.nature, shown) {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
             (Nature::Silent, Shown::Bytes | Shown::Ssh) => Nature::Spoke,
@@ -648,6 +646,7 @@ impl Board {
             let knows_tls = matches!(arrival.nature, Nature::Proved { .. } | Nature::Handshaking);
             let is_data = matches!(arrival.nature, Nature::Proved { is_data: true, .. });
             match self.places[arrival.place] {
+                _ if arrival.speaks_ssh => self.verdicts.push_back(Verdict::Ssh(id)),
                 // A client that speaks TLS first on an explicit port never was a control connection.
                 PlaceKind::Control { implicit } if !is_data && (implicit || !knows_tls) => {
                     self.greeted.push_back((now, arrival.peer));
@@ -1107,7 +1106,11 @@ impl Board {
         if let Nature::Doubtful { since } = arrival.nature {
             return (!is_data_place).then_some(since + HOLD);
         }
-        let own = self.waits.values().find(|wait| self.may_answer(wait, arrival));
+        let own = self.waits.values().find(|wait| {
+            // Whoever begins like SSH may be an upload in the clear, and no other answer.
+            let uploads = !wait.request.protected && !matches!(wait.command, Some((_, Direction::Down)));
+            self.may_answer(wait, arrival) && (uploads || !arrival.speaks_ssh)
+        });
         let proof_possible = match arrival.nature {
             Nature::Silent => self.waits.values().any(|wait| {
                 // A session that has let its endpoint lie for long holds nobody up.

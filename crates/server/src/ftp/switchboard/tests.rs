@@ -716,6 +716,20 @@ fn data_connections_still_arrive_where_several_protocols_are_spoken() {
     assert_eq!(hall.shows(data, Shown::Ssh), []);
     assert_eq!(hall.commands(1, Direction::Up), [Verdict::Pair(1, data)]);
 
+    // A download that was waited for is no reason to keep SSH waiting.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), []);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Ssh(ssh)]);
+
+    // Nor is an upload that never comes.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), []);
+    assert_eq!(hall.after(Duration::from_secs(2)), [Verdict::Ssh(ssh)]);
+
     // Protected: SSH is nobody's answer, and a handshake tells by its ticket.
     let mut hall = Hall::new();
     hall.waiting(1, true, SHARED);

@@ -68,8 +68,6 @@ fn times(handle: Bytes) -> Request {
 #[rustfmt::skip] // a row an operation
 fn operations() -> Vec<Operation> {
     use Permission::{Append, Attributes as Attrs, Delete, Link, Mkdir, Rename, Write};
-    let (w, c) = (OpenFlags::WRITE, OpenFlags::CREATE);
-    let _ = (w, c);
     vec![
         Operation { name: "OPEN to replace", needs: &[Write], does: || vec![Step::Open("file", CREATE), Step::With(write), Step::With(close)] },
         Operation { name: "OPEN new", needs: &[Write], does: || vec![Step::Open("new", CREATE), Step::With(write), Step::With(close)] },
