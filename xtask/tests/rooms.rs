@@ -35,7 +35,7 @@ const EDGES: &[(&str, &[&str])] = &[
         ],
     ),
     ("relay", &["nat-proto", "tls", "dtp"]),
-    ("doctor", &["client", "reach", "tls", "ftp-proto"]),
+    ("doctor", &["client", "reach", "tls", "ftp-proto", "store"]),
     ("admin", &["session", "doctor", "reach", "tls"]),
     ("testkit", &["relay"]),
     ("conformance", &["testkit"]),

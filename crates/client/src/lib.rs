@@ -39,5 +39,5 @@ pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust,
 pub use progress::{Event, Progress};
 pub use proxy::{BadProxy, Proxy, ProxyKind};
 pub use remote::{Abilities, Local, Place, Remote, Uploads, digest_of};
-pub use sftp::{Asks, HostKeyError, Question, SftpOptions, SftpRemote, SftpSite};
+pub use sftp::{Asks, HostKeyError, Question, Seen as SshSeen, SftpOptions, SftpRemote, SftpSite};
 pub use url::{BadUrl, Scheme, Secret, Url};

@@ -12,6 +12,7 @@ pub(crate) mod passive;
 pub(crate) mod place;
 pub(crate) mod resumption;
 pub(crate) mod rewriting;
+pub(crate) mod sftp;
 pub(crate) mod timing;
 pub(crate) mod tls;
 pub(crate) mod transfer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pasarela_client::probe::Probe;
-use pasarela_client::{Failure, FailureKind, Security, Site};
+use pasarela_client::{Failure, FailureKind, Scheme, Security, SftpSite, Site, Url};
 use pasarela_reach::survey::Links;
 use pasarela_tls::{ClientTls, TrustError};
 use tokio::net::TcpStream;
@@ -21,6 +21,8 @@ use crate::report::Report;
 pub struct Examination {
     /// The server, and who logs in.
     pub site: Site,
+    /// The same, where it is reached by SFTP.
+    pub sftp: Option<SftpSite>,
     /// What the URL names, in the server's bytes; empty: the folder after login.
     pub path: Vec<u8>,
     /// For how long a connection is left silent at the end.
@@ -53,10 +55,34 @@ impl Examination {
         let patience = options.connect_timeout.min(PATIENCE);
         Self {
             site,
+            sftp: None,
             path: path.into(),
             idle: None,
             upload: false,
             patience,
+        }
+    }
+
+    /// Of a server of SFTP.
+    #[must_use]
+    pub fn of_sftp(site: SftpSite, path: impl Into<Vec<u8>>) -> Self {
+        let mut site = site;
+        for wait in [&mut site.options.connect_timeout, &mut site.options.stall_timeout] {
+            *wait = (*wait).min(LONGEST_REPLY);
+        }
+        let mut near = Site::of(&Url {
+            scheme: Scheme::Sftp,
+            user: None,
+            password: None,
+            host: site.host.clone(),
+            port: site.port,
+            path: Vec::new(),
+        });
+        near.options.family = site.options.family;
+        near.options.connect_timeout = site.options.connect_timeout;
+        Self {
+            sftp: Some(site),
+            ..Self::of(near, path)
         }
     }
 
@@ -71,6 +97,11 @@ impl Examination {
         let Some(opened) = check::connect::check(self, &links, &addresses, report).await else {
             return;
         };
+        if let Some(site) = &self.sftp {
+            drop(opened);
+            check::sftp::check(self, site, report).await;
+            return;
+        }
         let others: Vec<_> = opened.iter().skip(1).map(|open| open.to).collect();
         let Some(first) = opened.into_iter().next() else {
             return;

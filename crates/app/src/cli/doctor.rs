@@ -41,7 +41,7 @@ Exit codes (those of the other commands; docs/doctor.md has every finding):
 /// The flags of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A server: ftp://, ftps:// (TLS from the first byte) or ftpes:// (AUTH TLS); without one: this machine's network
+    /// A server: ftp://, ftps:// (TLS from the first byte), ftpes:// (AUTH TLS) or sftp://; without one: this machine's network
     url: Option<String>,
 
     /// Examine what a server with this configuration would be to the outside

@@ -51,8 +51,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::units::{self, Rate};
 use crate::failure::{Failure, Kind, Problem};
-pub(super) use open::Opener;
 pub(crate) use open::Reaching;
+pub(super) use open::{Login, Opener};
 use show::Manner;
 
 /// A command.

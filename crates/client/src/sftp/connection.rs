@@ -24,12 +24,27 @@ use crate::{Failure, FailureKind};
 pub(super) struct Connection {
     handle: Handle<Visitor>,
     options: super::site::SftpOptions,
+    seen: Seen,
+}
+
+/// What an SSH server is, as far as its first words and the exchange of keys tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Seen {
+    /// What it calls itself: `SSH-2.0-OpenSSH_9.2`. Any bytes but line ends may stand there.
+    pub software: String,
+    /// How keys are exchanged.
+    pub key_exchange: String,
+    /// The kind of its host key.
+    pub host_key: String,
+    /// What encrypts.
+    pub cipher: String,
 }
 
 /// What the connection asks us.
 pub(super) struct Visitor {
     judge: Judge,
     banner: Banner,
+    seen: Arc<Mutex<Seen>>,
 }
 
 /// What the server says before the login, for people.
@@ -41,6 +56,8 @@ const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVES: usize = 4;
 /// Bytes of one session that may be on their way to us.
 const WINDOW: u32 = 8 * 1024 * 1024;
+/// What a server of FTP begins with.
+const FTP_GREETS: &[u8] = b"220";
 /// How much of a banner is kept.
 const LONGEST_BANNER: usize = 2048;
 /// Ciphers that authenticate by themselves come first, those that processors have instructions for before the others.
@@ -64,7 +81,12 @@ pub(super) enum NoSession {
 impl Connection {
     /// Connects and logs in. What somebody typed on the way is kept in `typed`.
     pub(super) async fn open(site: &SftpSite, typed: &Typed) -> Result<Self, Failure> {
-        let (mut handle, judge, banner) = shake_hands(site).await?;
+        let Shaken {
+            mut handle,
+            judge,
+            banner,
+            seen,
+        } = shake_hands(site).await?;
         let logged_in = login::log_in(&mut handle, site, typed).await;
         if let Err(failure) = logged_in {
             let _ = handle.disconnect(Disconnect::ByApplication, "", "").await;
@@ -74,6 +96,7 @@ impl Connection {
         Ok(Self {
             handle,
             options: site.options.clone(),
+            seen,
         })
     }
 
@@ -115,6 +138,11 @@ impl Connection {
             .map_err(NoSession::Failed)
     }
 
+    /// What it is.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.handle.is_closed()
     }
@@ -125,8 +153,16 @@ impl Connection {
     }
 }
 
+/// A connection before the login.
+struct Shaken {
+    handle: Handle<Visitor>,
+    judge: Judge,
+    banner: Banner,
+    seen: Seen,
+}
+
 /// Up to and with the exchange of keys.
-async fn shake_hands(site: &SftpSite) -> Result<(Handle<Visitor>, Judge, Banner), Failure> {
+async fn shake_hands(site: &SftpSite) -> Result<Shaken, Failure> {
     let judge = Judge::new(site).await?;
     let within = site.options.connect_timeout;
     let conditions = crate::Options {
@@ -137,25 +173,42 @@ async fn shake_hands(site: &SftpSite) -> Result<(Handle<Visitor>, Judge, Banner)
     };
     let (tcp, _) = dial(&site.host, site.port, &conditions).await?;
     let banner = Banner::default();
+    let kept = Arc::new(Mutex::new(Seen::default()));
     let visitor = Visitor {
         judge: judge.clone(),
         banner: banner.clone(),
+        seen: Arc::clone(&kept),
     };
-    let connecting = async {
-        let first = first_bytes(&tcp).await;
-        let shaken = client::connect_stream(Arc::new(config(&judge)), tcp, visitor).await;
-        shaken.map_err(|error| match judge.told() {
-            Some(Err(refused)) => distrust(refused),
-            _ => no_ssh(&error, &first),
-        })
-    };
-    let silent = |_| {
+    let silent = || {
         let sentence = format!("{} took the connection and says nothing", site.host);
-        Err(Failure::new(FailureKind::Timeout, sentence)
-            .hint("the server may be overloaded, or is no SSH server"))
+        Failure::new(FailureKind::Timeout, sentence).hint("the server may be overloaded, or is no SSH server")
     };
-    let handle = timeout(within, connecting).await.unwrap_or_else(silent)?;
-    Ok((handle, judge, banner))
+    let first = timeout(within, first_bytes(&tcp)).await.map_err(|_| silent())?;
+    if first.starts_with(FTP_GREETS) {
+        return Err(no_ssh(&first));
+    }
+    let connecting = client::connect_stream(Arc::new(config(&judge)), tcp, visitor);
+    let handle = match timeout(within, connecting).await {
+        Ok(Ok(handle)) => handle,
+        Ok(Err(error)) => {
+            return Err(match judge.told() {
+                Some(Err(refused)) => distrust(refused),
+                _ if is_ssh(&first) => failed(&error),
+                _ => no_ssh(&first),
+            });
+        }
+        Err(_) if is_ssh(&first) => return Err(silent()),
+        Err(_) => return Err(no_ssh(&first)),
+    };
+    let mut seen = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let line = first.split(|byte| matches!(byte, b'\r' | b'\n')).next();
+    seen.software = line.unwrap_or_default().escape_ascii().to_string();
+    Ok(Shaken {
+        handle,
+        judge,
+        banner,
+        seen,
+    })
 }
 
 fn config(judge: &Judge) -> client::Config {
@@ -192,23 +245,23 @@ fn host_key_kinds(judge: &Judge) -> Vec<Algorithm> {
 
 /// What the server says first, left where it is; it tells who it is where it is no SSH server.
 async fn first_bytes(tcp: &TcpStream) -> Vec<u8> {
-    let mut bytes = [0; 64];
+    let mut bytes = [0; 255];
     let count = tcp.peek(&mut bytes).await.unwrap_or(0);
     bytes[..count].to_vec()
 }
 
-fn no_ssh(error: &russh::Error, first: &[u8]) -> Failure {
-    if first.starts_with(b"SSH-") || first.is_empty() {
-        return failed(error);
-    }
-    let said = first.escape_ascii();
-    let failure = Failure::new(
-        FailureKind::Protocol,
-        format!("this is no SSH server; it says \"{said}\""),
-    );
-    match first.starts_with(b"220") {
+/// Other lines may come before the one that begins so (RFC 4253 §4.2), and hardly ever do.
+fn is_ssh(first: &[u8]) -> bool {
+    first.starts_with(b"SSH-") || first.is_empty()
+}
+
+fn no_ssh(first: &[u8]) -> Failure {
+    let said = first.trim_ascii().escape_ascii();
+    let sentence = format!("this is no SSH server; it says \"{said}\"");
+    let failure = Failure::new(FailureKind::Protocol, sentence);
+    match first.starts_with(FTP_GREETS) {
         true => failure.hint("this is an FTP server: try ftp://"),
-        false => failure,
+        false => failure.hint("check the port"),
     }
 }
 
@@ -253,6 +306,19 @@ impl client::Handler for Visitor {
             // None was asked for.
             PublicKeyOrCertificate::Certificate(_) => false,
         })
+    }
+
+    async fn kex_done(
+        &mut self,
+        _: Option<&[u8]>,
+        names: &russh::Names,
+        _: &mut client::Session,
+    ) -> Result<(), Self::Error> {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.key_exchange = names.kex.as_ref().to_owned();
+        seen.host_key = names.key.to_string();
+        seen.cipher = names.cipher.as_ref().to_owned();
+        Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Self::Error> {

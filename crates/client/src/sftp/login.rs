@@ -75,6 +75,7 @@ pub(super) async fn log_in<H: Handler>(
         user,
         keys: 0,
         was_asked: false,
+        left: MethodSet::from(&METHODS[..]),
     };
     let mut methods = match login.none().await? {
         Tried::In => return Ok(()),
@@ -121,6 +122,8 @@ struct Login<'a, H: Handler> {
     keys: usize,
     /// A password has been tried.
     was_asked: bool,
+    /// Methods that the server named when it last refused.
+    left: MethodSet,
 }
 
 impl<H: Handler> Login<'_, H> {
@@ -163,10 +166,13 @@ impl<H: Handler> Login<'_, H> {
                     Err(_) => return Err(Failure::new(FailureKind::Timeout, "the agent does not answer")),
                 }
                 seen.push(key);
+                if !self.may_try(MethodKind::PublicKey) {
+                    return Ok(Tried::Refused);
+                }
             }
         }
         for file in files {
-            if self.handle.is_closed() || self.keys >= MOST_KEYS {
+            if !self.may_try(MethodKind::PublicKey) || self.keys >= MOST_KEYS {
                 break;
             }
             if seen.iter().any(|key| file.is_of(key)) {
@@ -304,7 +310,7 @@ impl<H: Handler> Login<'_, H> {
             let attempt = self.handle.authenticate_password(self.user.clone(), text);
             let result = within(self.site.options.stall_timeout, attempt).await?;
             match self.judged(result) {
-                Tried::Refused if self.handle.is_closed() => break,
+                Tried::Refused if !self.may_try(MethodKind::Password) => break,
                 Tried::Refused => {}
                 tried => {
                     if !was_known {
@@ -321,7 +327,8 @@ impl<H: Handler> Login<'_, H> {
     /// else by whoever can be asked.
     async fn with_answers(&mut self) -> Result<Tried, Failure> {
         let stall = self.site.options.stall_timeout;
-        let mut known = self.known_password();
+        // A server that has the password already wants something else.
+        let mut known = self.known_password().filter(|_| !self.was_asked);
         let started = self
             .handle
             .authenticate_keyboard_interactive_start(self.user.clone(), None);
@@ -364,6 +371,11 @@ impl<H: Handler> Login<'_, H> {
         Ok(Tried::Refused)
     }
 
+    /// Whether the server would hear another attempt.
+    fn may_try(&self, method: MethodKind) -> bool {
+        !self.handle.is_closed() && self.left.contains(&method)
+    }
+
     fn known_password(&self) -> Option<Secret> {
         let typed = self.typed.held().password.clone();
         typed.or_else(|| self.site.password.clone())
@@ -380,8 +392,11 @@ impl<H: Handler> Login<'_, H> {
                 remaining_methods,
                 partial_success: true,
             } => Tried::Partly(remaining_methods),
-            AuthResult::Failure { .. } => {
+            AuthResult::Failure {
+                remaining_methods, ..
+            } => {
                 self.keys += 1;
+                self.left = remaining_methods;
                 Tried::Refused
             }
         }

@@ -18,6 +18,7 @@ mod trust;
 mod wire;
 mod writing;
 
+pub use connection::Seen;
 pub use remote::SftpRemote;
 pub use site::{Asks, Question, SftpOptions, SftpSite};
 pub use trust::HostKeyError;

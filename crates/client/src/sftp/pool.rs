@@ -71,10 +71,10 @@ impl Pool {
         if let Some(lease) = free(0)? {
             return Ok(lease);
         }
-        if self.held().sessions.len() >= self.limit.load(Ordering::Relaxed) {
-            if let Some(lease) = free(usize::MAX)? {
-                return Ok(lease);
-            }
+        if self.held().sessions.len() >= self.limit.load(Ordering::Relaxed)
+            && let Some(lease) = free(usize::MAX)?
+        {
+            return Ok(lease);
         }
         let connection = self.connection().await?;
         match connection.session().await {
@@ -121,6 +121,14 @@ impl Pool {
     /// A session that exists already.
     pub(super) fn known(&self) -> Option<Arc<Session>> {
         self.held().sessions.first().cloned()
+    }
+
+    /// What the server that is connected to is.
+    pub(super) fn seen(&self) -> Option<super::connection::Seen> {
+        let held = self.held();
+        held.connection
+            .as_ref()
+            .map(|connection| connection.seen().clone())
     }
 
     /// Ends everything and opens nothing more.

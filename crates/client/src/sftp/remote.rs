@@ -14,6 +14,7 @@ use pasarela_store::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connection::Seen;
 use super::listing::{Listing, metadata, target};
 use super::pool::Pool;
 use super::reading::Reading;
@@ -71,6 +72,12 @@ impl SftpRemote {
     pub async fn connect(&self) -> Result<()> {
         self.pool.home().await?;
         Ok(())
+    }
+
+    /// What the server is, once it is connected to.
+    #[must_use]
+    pub fn seen(&self) -> Option<Seen> {
+        self.pool.seen()
     }
 
     /// The path that `typed` means from the directory after login; connects.
@@ -269,7 +276,7 @@ impl Storage for SftpRemote {
             Err(failure)
                 if how == Open::CreateNew
                     && failure.kind == FailureKind::Other
-                    && self.exists(path).await? =>
+                    && self.exists(path).await.is_ok_and(|is_there| is_there) =>
             {
                 Err(exists(failure).into())
             }
@@ -289,7 +296,9 @@ impl Storage for SftpRemote {
         };
         match self.order("make the folder", &request).await {
             Ok(()) => Ok(()),
-            Err(failure) if !failure.kind.is_lost() && self.exists(path).await? => {
+            Err(failure)
+                if !failure.kind.is_lost() && self.exists(path).await.is_ok_and(|is_there| is_there) =>
+            {
                 Err(exists(failure).into())
             }
             Err(failure) => Err(failure.into()),
@@ -375,7 +384,10 @@ impl Storage for SftpRemote {
         };
         match self.order("make the link", &request).await {
             Ok(()) => Ok(()),
-            Err(failure) if failure.kind == FailureKind::Other && self.exists(link).await? => {
+            Err(failure)
+                if failure.kind == FailureKind::Other
+                    && self.exists(link).await.is_ok_and(|is_there| is_there) =>
+            {
                 Err(exists(failure).into())
             }
             Err(failure) => Err(failure.into()),

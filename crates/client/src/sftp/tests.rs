@@ -1,5 +1,7 @@
 //! Servers that give less, other things, or nothing, played over a stream in memory.
 
+mod passwords;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +12,7 @@ use pasarela_sftp_proto::{
 };
 use pasarela_store::memory::Memory;
 use pasarela_store::{Error, ErrorKind, Open, Storage, VirtualPath};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio_util::sync::CancellationToken;
 
 use super::{SftpOptions, SftpRemote};
@@ -44,7 +46,7 @@ fn attributes(kind: FileKind, size: u64) -> Response {
 }
 
 /// Plays a server: `script` is given each request.
-async fn play(mut stream: DuplexStream, mut script: impl FnMut(u32, Request) -> Act) {
+async fn play(mut stream: impl AsyncRead + AsyncWrite + Unpin, mut script: impl FnMut(u32, Request) -> Act) {
     let mut frames = Frames::new(MAX_PACKET);
     let mut out = BytesMut::new();
     let hello = Hello {
@@ -281,7 +283,7 @@ async fn an_answer_to_something_else_is_no_success() {
 
 #[tokio::test]
 async fn a_name_that_is_no_name_is_left_out() {
-    let bad: [&[u8]; 9] = [
+    let bad: [&[u8]; 8] = [
         b"..",
         b".",
         b"",
@@ -289,11 +291,12 @@ async fn a_name_that_is_no_name_is_left_out() {
         b"/etc/passwd",
         b"a/b",
         b"nul\0",
-        b"\x1b[2J",
         b"line\nend",
     ];
+    let mut is_first = true;
     let from = remote(move |id, request| match request {
-        Request::ReadDir { .. } if id < 4 => {
+        Request::ReadDir { .. } if is_first => {
+            is_first = false;
             let all = bad
                 .iter()
                 .copied()
@@ -306,7 +309,7 @@ async fn a_name_that_is_no_name_is_left_out() {
     })
     .await;
     let expected: [&[u8]; 3] = [b"good", "né".as_bytes(), b"\xff"];
-    assert_eq!(names(&from).await.unwrap()[..3], expected.map(<[u8]>::to_vec));
+    assert_eq!(names(&from).await.unwrap(), expected.map(<[u8]>::to_vec));
 }
 
 #[tokio::test]

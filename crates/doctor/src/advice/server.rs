@@ -226,6 +226,42 @@ kinds! {
         "the data connection breaks before its end",
         "the server's log knows whether it gave up, or the network did";
 
+    SSH_SPEAKS = "ssh.speaks", Ok, exit 0, rank 0,
+        "the server speaks SSH", "";
+    SSH_NOT_SSH = "ssh.not-ssh", Failure, exit 3, rank 40,
+        "something that is no SSH server answers on the port",
+        "check the port in the URL; that of SSH is 22";
+    SSH_SILENT = "ssh.silent", Failure, exit 3, rank 20,
+        "the port accepts connections, and the exchange of keys does not come to its end",
+        "something in between may accept connections for a server that is down; or large packets are lost on the way (MTU)";
+    SSH_CLOSED = "ssh.closed", Failure, exit 3, rank 20,
+        "the server closes the connection before the login",
+        "the server may turn this address away (MaxStartups, a ban): its log knows";
+    SSH_ALGORITHMS = "ssh.algorithms", Failure, exit 5, rank 30,
+        "the exchange of keys fails: there is no algorithm that both ends have and that is safe",
+        "update the server's SSH";
+    SSH_HOST_KEY_KNOWN = "ssh.host-key-known", Ok, exit 0, rank 0,
+        "the server's host key is the known one", "";
+    SSH_HOST_KEY_UNKNOWN = "ssh.host-key-unknown", Failure, exit 5, rank 50,
+        "the server's host key is not known here",
+        "compare it with what the server's operator says, then `pasarela trust add` or --accept-new";
+    SSH_HOST_KEY_CHANGED = "ssh.host-key-changed", Failure, exit 5, rank 60,
+        "the server shows another host key than before, or than the pinned one",
+        "ask the server's operator whether it was renewed; if not, somebody is in between";
+    SSH_HOST_KEY_REVOKED = "ssh.host-key-revoked", Failure, exit 5, rank 70,
+        "the server shows a host key that has been revoked",
+        "tell the server's operator; do not log in";
+    SFTP_NONE = "sftp.none", Failure, exit 1, rank 30,
+        "the login works, and the server offers no SFTP",
+        "its sshd needs a line `Subsystem sftp ...`, and the account the right to use it";
+    SFTP_WORKS = "sftp.works", Ok, exit 0, rank 0,
+        "the server opens a session of SFTP", "";
+    SFTP_CARRIES = "sftp.carries", Ok, exit 0, rank 0,
+        "what the URL names can be read", "";
+    SFTP_FAILS = "sftp.fails", Failure, exit 3, rank 20,
+        "the session works, and what the URL names cannot be read",
+        "the server's words say why, and its log more";
+
     REWRITING_PASSIVE = "rewriting.passive", Warning, exit 0, rank 70,
         "somebody on the way rewrites the address that the server announces in clear (an FTP ALG); under TLS that is \
          impossible",

@@ -51,7 +51,7 @@ fn files_go_there_and_back() {
     assert_eq!(user.read("copy"), "some content");
     run(&["mv", &format!("{there}/a%20file"), &format!("{there}/b")]).ends(0);
     run(&["mkdir", &format!("{there}/folder")]).ends(0);
-    assert_eq!(run(&["ls", &there]).ends(0), "b\nfolder\n");
+    assert_eq!(run(&["ls", &there]).ends(0), "b\nfolder/\n");
     run(&["rm", "-r", &format!("{there}/b"), &format!("{there}/folder")]).ends(0);
     assert_eq!(fs::read_dir(&root).unwrap().count(), 0);
     run(&["cat", &format!("{there}/none")]).ends(7);
@@ -97,7 +97,7 @@ fn a_tree_is_made_the_same_both_ways() {
     assert_same_tree(&from, &back);
     // Nothing is left to do, and what is gone goes with --delete.
     let said = user.run(["sync", "-n", "from", &there]).ends(0);
-    assert!(!said.contains("copy"), "{said}");
+    assert!(said.starts_with("0 files to copy"), "{said}");
     let first = pasarela_testkit::tree(&from).into_keys().next().unwrap();
     fs::remove_file(from.join(&first)).unwrap();
     user.run(["sync", "-q", "--delete", "from", &there]).ends(0);

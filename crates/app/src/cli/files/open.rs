@@ -271,6 +271,12 @@ struct Inner {
     opened: Mutex<Vec<Opened>>,
 }
 
+/// Whom to trust and who logs in, by the protocol.
+pub(in crate::cli) enum Login {
+    Ftp(Box<Site>),
+    Sftp(Box<SftpSite>),
+}
+
 struct Opened {
     url: Url,
     flags: Reaching,
@@ -548,18 +554,15 @@ impl Opener {
     }
 
     /// The server that a URL or a saved place means, with whom to trust and who logs in.
-    pub(in crate::cli) async fn server(&self, operand: &str) -> Result<(Url, Site), Failure> {
+    pub(in crate::cli) async fn server(&self, operand: &str) -> Result<(Url, Login), Failure> {
         let Meant::There(address) = self.meant(operand)? else {
             return Err(usage(format!("{operand}: neither a URL nor a saved place")));
         };
-        if address.url.scheme == Scheme::Sftp {
-            return Err(usage(format!(
-                "{}: the doctor does not know SFTP yet",
-                address.url
-            )));
-        }
-        let site = self.site_with_login(&address).await?;
-        Ok((address.url, site))
+        let login = match address.url.scheme {
+            Scheme::Sftp => Login::Sftp(Box::new(self.sftp_site(&address).await?)),
+            _ => Login::Ftp(Box::new(self.site_with_login(&address).await?)),
+        };
+        Ok((address.url, login))
     }
 
     async fn site_with_login(&self, address: &Address) -> Result<Site, Failure> {
