@@ -242,7 +242,8 @@ async fn a_server_that_hangs_up_within_a_file_is_told_of() {
 
 #[tokio::test]
 async fn what_is_no_answer_ends_the_session() {
-    let nonsense: [(&str, fn(u32) -> Act); 5] = [
+    type Nonsense = fn(u32) -> Act;
+    let nonsense: [(&str, Nonsense); 5] = [
         ("another number", |id| status(id + 1, StatusCode::Ok)),
         ("no number", |_| Some([0, 0, 0, 1, 101][..].into())),
         ("too long", |_| Some([0x7f, 0xff, 0xff, 0xff, 101][..].into())),
