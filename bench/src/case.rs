@@ -103,6 +103,11 @@ impl Case {
         matches!(self.load, Load::Machine | Load::Parsers)
     }
 
+    /// Whether it needs the huge folder.
+    pub(crate) fn is_huge(&self) -> bool {
+        matches!(self.load, Load::HugeList | Load::HugeMlsd)
+    }
+
     /// Whether uploads are to be on stable storage.
     pub(crate) fn is_safe(&self) -> bool {
         self.load == Load::Stor { safe: true }
@@ -110,10 +115,7 @@ impl Case {
 
     /// Whether a server must not have done anything before: its memory is looked at.
     pub(crate) fn wants_a_fresh_server(&self) -> bool {
-        matches!(
-            self.load,
-            Load::HugeList | Load::HugeMlsd | Load::Idle { .. } | Load::Slow { .. }
-        )
+        self.is_huge() || matches!(self.load, Load::Idle { .. } | Load::Slow { .. })
     }
 
     /// The columns of its table.

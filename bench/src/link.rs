@@ -1,13 +1,14 @@
 //! One connection to a server, with TLS or without, and the cheapest ways to empty or fill it.
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::sendfile;
+use rustix::io::retry_on_intr;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustls::ClientConfig;
 
@@ -36,6 +37,16 @@ pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream, Failed> {
     Ok(socket)
 }
 
+/// What there is to read; a signal in between is none of the peer's doing.
+pub(crate) fn read_some(mut socket: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match socket.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
 impl Link {
     /// The socket with TLS around it if there is a configuration for it.
     pub(crate) fn over(socket: TcpStream, tls: Option<&Arc<ClientConfig>>) -> Result<Self, Failed> {
@@ -57,7 +68,7 @@ impl Link {
     pub(crate) fn read(&mut self, buffer: &mut [u8], deliver: &mut dyn FnMut(&[u8])) -> Result<bool, Failed> {
         match self {
             Self::Plain(socket) => {
-                let read = socket.read(buffer).during("reading")?;
+                let read = read_some(socket, buffer).during("reading")?;
                 deliver(&buffer[..read]);
                 Ok(read > 0)
             }
@@ -101,7 +112,8 @@ impl Link {
                 let mut offset = 0;
                 while offset < size {
                     let wanted = AT_ONCE.min(size - offset) as usize;
-                    let sent = sendfile(&*socket, file, Some(&mut offset), wanted).during("sendfile")?;
+                    let sent = retry_on_intr(|| sendfile(&*socket, file, Some(&mut offset), wanted))
+                        .during("sendfile")?;
                     if sent == 0 {
                         return Err(Failed::Protocol("the file to send has shrunk".into()));
                     }
@@ -139,7 +151,7 @@ impl Link {
     /// Waits until the peer has closed, who says nothing more.
     pub(crate) fn end(self) -> Result<(), Failed> {
         match self {
-            Self::Plain(mut socket) => match socket.read(&mut [0]).during("waiting for the end")? {
+            Self::Plain(socket) => match read_some(&socket, &mut [0]).during("waiting for the end")? {
                 0 => Ok(()),
                 _ => Err(Failed::Protocol("a byte after the end".to_owned())),
             },
@@ -171,7 +183,8 @@ impl Drain {
         let (out, into) = &self.pipe;
         let mut count = 0;
         loop {
-            let taken = splice(socket, None, into, None, 1 << 20, SpliceFlags::MOVE).during("splice")?;
+            let taken = retry_on_intr(|| splice(socket, None, into, None, 1 << 20, SpliceFlags::MOVE))
+                .during("splice")?;
             if taken == 0 {
                 return Ok(count);
             }

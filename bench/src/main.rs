@@ -9,6 +9,7 @@ mod account;
 mod case;
 mod failed;
 mod ftp;
+mod interrupt;
 mod link;
 mod load;
 mod measure;
@@ -210,6 +211,7 @@ fn run(
     cases: &[&'static Case],
     peers: &[&'static Peer],
 ) -> Result<bool, Failed> {
+    interrupt::listen()?;
     raise_open_files();
     if let Some(cpu) = arguments.cpu {
         let mut only = CpuSet::new();
@@ -223,7 +225,11 @@ fn run(
         large: arguments.size.unwrap_or(pick(4, 1024)) << 20,
         slow: pick(256 << 10, 4 << 20),
         small: pick(20, 1000),
-        huge: pick(1000, 100_000),
+        // It takes its time to make, so it is made where it is listed only.
+        huge: match cases.iter().any(|case| case.is_huge()) {
+            true => pick(1000, 100_000),
+            false => 0,
+        },
     };
     let seconds = arguments.seconds.unwrap_or(if quick { 0.05 } else { 2.0 });
     let time = Duration::try_from_secs_f64(seconds)
@@ -264,6 +270,9 @@ fn run(
     }))?;
     let mut good = true;
     for case in cases {
+        if interrupt::came() {
+            break;
+        }
         let outcome = run.case(case)?;
         print!("{}", table::render(&outcome));
         // Of others it is told; in a trial run of this program, everybody has to work.
@@ -273,6 +282,10 @@ fn run(
             .enumerate()
             .any(|(number, row)| row.failed.is_some() && (quick || number == 0));
         good &= !bad;
+    }
+    if interrupt::came() {
+        good = false;
+        println!("\ninterrupted");
     }
     println!("\nours x: how many times better ours is, the median over rounds; below 1, theirs is");
     println!("every sample: {}", out.display());

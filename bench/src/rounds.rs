@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::account::{machine_cpu, own_cpu};
 use crate::case::Case;
 use crate::failed::{During as _, Failed};
+use crate::interrupt;
 use crate::load::{self, Scale};
 use crate::measure::Sample;
 use crate::peer::{Peer, Places};
@@ -77,6 +78,7 @@ impl Run<'_> {
             for (number, row) in rows.iter_mut().enumerate() {
                 let sample = match (&row.failed, taking.get(number)) {
                     (Some(_), _) => None,
+                    _ if interrupt::came() => None,
                     (None, peer) => Some(self.sample(case, peer.copied())),
                 };
                 let sample = match sample {

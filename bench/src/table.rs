@@ -54,7 +54,7 @@ fn heading(outcome: &Outcome) -> String {
     let rounds = outcome
         .rows
         .iter()
-        .map(|row| row.samples.len())
+        .map(|row| row.samples.iter().flatten().count())
         .max()
         .unwrap_or(0);
     let tls = if case.tls { ", TLS 1.3" } else { "" };

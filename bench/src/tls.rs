@@ -1,6 +1,6 @@
 //! TLS for the load: a blocking stream over rustls that reads and writes many records a system call.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::failed::{During as _, Failed};
+use crate::link::read_some;
 
 /// Bytes of application data encrypted, and of records read, at once.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -165,10 +166,7 @@ impl TlsStream {
         if self.to == self.incoming.len() && self.to < CHUNK + OVERHEAD {
             self.incoming.resize(CHUNK + OVERHEAD, 0);
         }
-        let read = self
-            .socket
-            .read(&mut self.incoming[self.to..])
-            .during("reading TLS")?;
+        let read = read_some(&self.socket, &mut self.incoming[self.to..]).during("reading TLS")?;
         if read == 0 {
             return Err(Failed::Protocol("the stream ended without close_notify".into()));
         }

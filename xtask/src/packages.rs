@@ -20,6 +20,16 @@ pub(crate) const ALL: &[Need] = &[
     ("wget", "wget"),
     ("aria2c", "aria2"),
     ("rclone", "rclone"),
+    ("sftp", "openssh-client"),
+    ("sshfs", "sshfs"),
+    (
+        "/usr/lib/python3/dist-packages/paramiko/__init__.py",
+        "python3-paramiko",
+    ),
+    (
+        "/usr/lib/python3/dist-packages/asyncssh/__init__.py",
+        "python3-asyncssh",
+    ),
     ("python3", "python3"),
     ("openssl", "openssl"),
     ("strace", "strace"),

@@ -54,6 +54,8 @@ pub(crate) struct Peer {
 pub(crate) struct Places {
     /// The built `pasarela`.
     pub(crate) ours: PathBuf,
+    /// Another build of it.
+    pub(crate) baseline: Option<PathBuf>,
     /// Where packages are unpacked that cannot be installed side by side.
     pub(crate) unpacked: PathBuf,
 }
@@ -72,6 +74,7 @@ pub(crate) struct Setting<'a> {
 /// Everybody, ours first: the others are compared with that.
 pub(crate) static PEERS: &[&Peer] = &[
     &ours::PASARELA,
+    &ours::BASELINE,
     &debian::VSFTPD,
     &debian::VSFTPD_ONE,
     &debian::PROFTPD,
@@ -114,12 +117,13 @@ impl Peer {
 
 impl Places {
     /// What is beside this program: both were built by the same command. The variables PASARELA_BIN and
-    /// PASARELA_SERVERS override it.
+    /// PASARELA_SERVERS override it; PASARELA_BASELINE names another build of ours.
     pub(crate) fn beside(own: &Path) -> Self {
         let profile = own.parent().unwrap_or(own);
         let given = |name: &str| std::env::var_os(name).map(PathBuf::from);
         Self {
             ours: given("PASARELA_BIN").unwrap_or_else(|| profile.join("pasarela")),
+            baseline: given("PASARELA_BASELINE"),
             unpacked: given("PASARELA_SERVERS")
                 .unwrap_or_else(|| profile.parent().unwrap_or(profile).join("servers")),
         }

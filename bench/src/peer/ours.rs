@@ -17,6 +17,19 @@ pub(super) static PASARELA: Peer = Peer {
     command,
 };
 
+/// Another build of it, to see what a change has changed.
+pub(super) static BASELINE: Peer = Peer {
+    name: "baseline",
+    speaks: Speaks::Ftp,
+    tls: true,
+    mlsd: true,
+    root: false,
+    user: USER,
+    password: PASSWORD,
+    program: |places| places.baseline.clone().filter(|program| program.is_file()),
+    command,
+};
+
 fn command(setting: &Setting<'_>) -> Result<Command, Failed> {
     let file = setting.write(
         "pasarela.toml",

@@ -43,6 +43,7 @@ fn made(account: &typed::Account, typed: &Typed) -> Result<(Account, Proof), Pro
     let proof = match &account.proof {
         typed::Proof::Hash(hash) => Proof::Hash(hash.reveal().to_owned()),
         typed::Proof::Plain(password) => Proof::Plain(Password::new(password.reveal().into())),
+        typed::Proof::Keys => Proof::Keys,
         typed::Proof::Anonymous => Proof::Anonymous,
     };
     let account = Account {
@@ -53,6 +54,7 @@ fn made(account: &typed::Account, typed: &Typed) -> Result<(Account, Proof), Pro
         rate: account.rate.map(|rate| Bucket::new(rate.0)),
         session_rate: account.session_rate.map(|rate| rate.0),
         sessions: account.sessions,
+        authorized_keys: account.authorized_keys.clone(),
     };
     Ok((account, proof))
 }

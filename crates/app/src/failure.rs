@@ -26,6 +26,19 @@ pub(crate) enum Kind {
     Other,
 }
 
+impl Kind {
+    /// The exit code of the program that ends because of it.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Other => 1,
+            Self::Configuration => 2,
+            Self::Bind => 3,
+            Self::CutShort => 130,
+            Self::Code(code) => code,
+        }
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -72,6 +85,20 @@ impl Problem {
             .map(|hint| format!("\nhint: {hint}"))
             .unwrap_or_default();
         format!("{title}: {}{hint}", self.message)
+    }
+}
+
+impl Failure {
+    /// With what to do, behind its last problem.
+    #[must_use]
+    pub(crate) fn hinted(mut self, hint: &str) -> Self {
+        if let Some(problem) = self.problems.last_mut() {
+            problem.hint = Some(match problem.hint.take() {
+                Some(before) => format!("{before}\nhint: {hint}"),
+                None => hint.to_owned(),
+            });
+        }
+        self
     }
 }
 

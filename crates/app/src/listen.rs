@@ -4,8 +4,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
 
 use listenfd::ListenFd;
-use pasarela_server::Listener;
-use socket2::{Domain, Protocol, Socket, Type};
+use pasarela_server::{Listener, Protocol, Protocols};
+use socket2::{Domain, Socket, Type};
 
 use crate::config::typed::Typed;
 use crate::config::units::ListenAddress;
@@ -19,23 +19,27 @@ const BACKLOG: i32 = 1024;
 /// # Errors
 /// The first that cannot be bound.
 pub(crate) fn listeners(typed: &Typed) -> Result<Vec<Listener>, Failure> {
-    let passed = passed()?;
+    let passed = passed(typed.protocols)?;
     if !passed.is_empty() {
         return Ok(passed);
     }
     let mut listeners = Vec::new();
-    for (addresses, implicit) in [(&typed.listen, false), (&typed.implicit_listen, true)] {
+    for (addresses, protocols) in [
+        (&typed.listen, typed.protocols),
+        (&typed.implicit_listen, Protocol::Ftps.into()),
+        (&typed.sftp_listen, Protocol::Sftp.into()),
+    ] {
         for address in addresses {
             for socket in bind(address, addresses, typed.plan().shares_port())? {
-                listeners.push(Listener { socket, implicit });
+                listeners.push(Listener { socket, protocols });
             }
         }
     }
     Ok(listeners)
 }
 
-/// The sockets of the service manager (sd_listen_fds(3)); those named `ftps` are implicit.
-fn passed() -> Result<Vec<Listener>, Failure> {
+/// The sockets of the service manager (sd_listen_fds(3)); those named `ftps` are implicit, those named `sftp` speak SSH.
+fn passed(protocols: Protocols) -> Result<Vec<Listener>, Failure> {
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let names: Vec<_> = names.split(':').collect();
     let mut sockets = ListenFd::from_env();
@@ -50,8 +54,12 @@ fn passed() -> Result<Vec<Listener>, Failure> {
             continue;
         };
         socket.set_nonblocking(true).map_err(wrong)?;
-        let implicit = names.get(index) == Some(&"ftps");
-        listeners.push(Listener { socket, implicit });
+        let protocols = match names.get(index) {
+            Some(&"ftps") => Protocol::Ftps.into(),
+            Some(&"sftp") => Protocol::Sftp.into(),
+            _ => protocols,
+        };
+        listeners.push(Listener { socket, protocols });
     }
     Ok(listeners)
 }
@@ -114,7 +122,11 @@ pub(crate) fn bound_alone(address: SocketAddr, has_ipv4: bool, shares_port: bool
 }
 
 fn socket(address: SocketAddr, only_v6: bool, shares_port: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
     if is_wildcard_v6(address) {
         socket.set_only_v6(only_v6)?;
     }

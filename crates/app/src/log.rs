@@ -26,7 +26,8 @@ pub(crate) fn begin(level: &str, json: bool) -> Result<(), Failure> {
                 .hint("write a level such as `debug`, or a filter such as `info,pasarela_server=trace`")
                 .fails(Kind::Configuration)
         })?,
-        _ => EnvFilter::new(level),
+        // What the SSH library says of each packet is asked for by name.
+        _ => EnvFilter::new(format!("{level},russh=warn")),
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

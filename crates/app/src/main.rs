@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
-use crate::failure::{Failure, Kind};
+use crate::failure::Failure;
 
 fn main() -> ExitCode {
     // Usage errors of clap end here, with the code of a usage error.
@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         Command::Files(command) => return ended(cli::files::run_one(command)),
         Command::Login(flags) => return ended(cli::files::login::run_login(flags)),
         Command::Trust(command) => return ended(cli::files::trust::run_trust(command)),
+        Command::Shell(flags) => return ended(cli::files::shell::run_shell(flags)),
+        Command::Bench(flags) => return ended(cli::files::bench::run_bench(flags)),
         Command::Completions { shell } => cli::documents::completions(*shell),
         Command::Man { page } => cli::documents::man(page),
     };
@@ -49,11 +51,5 @@ fn ended(result: Result<ExitCode, Failure>) -> ExitCode {
 fn fail(failure: Failure) -> ExitCode {
     // Nobody is left to tell when standard error has gone.
     let _ = writeln!(std::io::stderr(), "{failure}");
-    ExitCode::from(match failure.kind {
-        Kind::Other => 1,
-        Kind::Configuration => 2,
-        Kind::Bind => 3,
-        Kind::CutShort => 130,
-        Kind::Code(code) => code,
-    })
+    ExitCode::from(failure.kind.exit_code())
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use pasarela_reach::{Plan, PublicHost, Via};
-use pasarela_server::TlsMode;
+use pasarela_server::sftp::Fingerprint;
+use pasarela_server::{Protocol, TlsMode};
 
 use crate::secret::Secret;
 use crate::surroundings;
@@ -13,8 +14,8 @@ use crate::surroundings;
 /// What the block is made of.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    /// The bound sockets, and whether each is implicit FTPS.
-    pub(crate) sockets: Vec<(SocketAddr, bool)>,
+    /// The bound sockets, and what is spoken on each.
+    pub(crate) sockets: Vec<(SocketAddr, Protocol)>,
     /// The folders that are served, each with the account it belongs to.
     pub(crate) roots: Vec<(String, PathBuf)>,
     /// An account to show connecting with.
@@ -27,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) fingerprint: Option<String>,
     /// Of its public key, as `curl --pinnedpubkey` takes it.
     pub(crate) pin: Option<String>,
+    /// What SSH clients know the server by.
+    pub(crate) host_keys: Vec<Fingerprint>,
     /// A self-signed certificate that clients can be told to trust.
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) public: Option<PublicHost>,
@@ -41,8 +44,9 @@ impl Facts {
         for (name, root) in &self.roots {
             let _ = writeln!(text, "serving {} to {name}", root.display());
         }
-        for (address, implicit) in &self.sockets {
-            let _ = writeln!(text, "listening on {address} ({})", self.protocol(*implicit));
+        for spoken in self.sockets.chunk_by(|(one, _), (other, _)| one == other) {
+            let protocols: Vec<_> = spoken.iter().map(|(_, spoken)| self.protocol(*spoken)).collect();
+            let _ = writeln!(text, "listening on {} ({})", spoken[0].0, protocols.join("; "));
         }
         text.push('\n');
         row(&mut text, "URL", &self.urls());
@@ -54,7 +58,12 @@ impl Facts {
                 &[format!("{}  (made for this run)", password.reveal())],
             );
         }
-        if let Some(fingerprint) = &self.fingerprint {
+        let is_tls = |(_, protocol): &(SocketAddr, Protocol)| *protocol != Protocol::Sftp;
+        if let Some(fingerprint) = self
+            .fingerprint
+            .as_ref()
+            .filter(|_| self.sockets.iter().any(is_tls))
+        {
             let file = self
                 .certificate
                 .as_ref()
@@ -64,9 +73,15 @@ impl Facts {
                 .collect();
             row(&mut text, "certificate", &lines);
         }
+        let keys: Vec<_> = self
+            .host_keys
+            .iter()
+            .map(|key| format!("{} ({})", key.sha256, key.kind))
+            .collect();
+        row(&mut text, "host keys", &keys);
         row(&mut text, "from outside", &self.outside());
-        if let Some(url) = self.urls().first() {
-            text.push('\n');
+        text.push('\n');
+        if let Some(url) = self.urls().iter().find(|url| url.starts_with("ftp")) {
             row(&mut text, "curl", &[self.curl(url)]);
             let elsewhere = self
                 .certificate
@@ -78,13 +93,14 @@ impl Facts {
             row(&mut text, "lftp", &lines);
             row(&mut text, "FileZilla", &[self.filezilla()]);
         }
+        row(&mut text, "sftp", &self.sftp().into_iter().collect::<Vec<_>>());
         text.push('\n');
         text
     }
 
     /// Who is asked for a way in; nobody where it listens on loopback only.
     fn outside(&self) -> Vec<String> {
-        let is_local = |(address, _): &(SocketAddr, bool)| address.ip().to_canonical().is_loopback();
+        let is_local = |(address, _): &(SocketAddr, Protocol)| address.ip().to_canonical().is_loopback();
         if self.sockets.iter().all(is_local) {
             return Vec::new();
         }
@@ -111,21 +127,26 @@ impl Facts {
         asked
     }
 
-    fn protocol(&self, implicit: bool) -> &'static str {
-        match (implicit, self.tls) {
-            (true, _) => "FTPS, implicit TLS",
-            (false, TlsMode::Required) => "FTP, explicit TLS required",
-            (false, TlsMode::Optional) => "FTP, explicit TLS offered",
-            (false, TlsMode::Off) => "FTP, no TLS",
+    fn protocol(&self, protocol: Protocol) -> &'static str {
+        match (protocol, self.tls) {
+            (Protocol::Sftp, _) => "SFTP",
+            (Protocol::Ftps, _) => "FTPS, implicit TLS",
+            (Protocol::Ftp, TlsMode::Required) => "FTP, explicit TLS required",
+            (Protocol::Ftp, TlsMode::Optional) => "FTP, explicit TLS offered",
+            (Protocol::Ftp, TlsMode::Off) => "FTP, no TLS",
         }
     }
 
     /// A URL for each host and socket that go together, the best first.
     pub(crate) fn urls(&self) -> Vec<String> {
         let mut urls = Vec::new();
-        for (address, implicit) in &self.sockets {
+        for (address, protocol) in &self.sockets {
             for host in hosts(*address, self.public.as_ref(), &surroundings::addresses()) {
-                let (scheme, standard) = if *implicit { ("ftps", 990) } else { ("ftp", 21) };
+                let (scheme, standard) = match protocol {
+                    Protocol::Ftp => ("ftp", 21),
+                    Protocol::Ftps => ("ftps", 990),
+                    Protocol::Sftp => ("sftp", 22),
+                };
                 let port = if address.port() == standard {
                     String::new()
                 } else {
@@ -176,14 +197,33 @@ impl Facts {
         )
     }
 
+    /// How OpenSSH's client connects.
+    fn sftp(&self) -> Option<String> {
+        let mut speaking = self
+            .sockets
+            .iter()
+            .filter(|(_, protocol)| *protocol == Protocol::Sftp);
+        let (address, _) = speaking.next()?;
+        let hosts = hosts(*address, self.public.as_ref(), &surroundings::addresses());
+        let port = match address.port() {
+            22 => String::new(),
+            port => format!(" -P {port}"),
+        };
+        Some(format!("sftp{port} {}@{}", self.user, hosts.first()?))
+    }
+
     fn filezilla(&self) -> String {
-        let Some((address, implicit)) = self.sockets.first() else {
+        let mut speaking = self
+            .sockets
+            .iter()
+            .filter(|(_, protocol)| *protocol != Protocol::Sftp);
+        let Some((address, protocol)) = speaking.next() else {
             return String::new();
         };
-        let encryption = match (implicit, self.tls) {
-            (true, _) => "Require implicit FTP over TLS",
-            (false, TlsMode::Off) => "Only use plain FTP (insecure)",
-            (false, _) => "Require explicit FTP over TLS",
+        let encryption = match (protocol, self.tls) {
+            (Protocol::Ftps, _) => "Require implicit FTP over TLS",
+            (_, TlsMode::Off) => "Only use plain FTP (insecure)",
+            (_, _) => "Require explicit FTP over TLS",
         };
         let host = hosts(*address, self.public.as_ref(), &surroundings::addresses());
         let host = host.first().map_or("", String::as_str);
@@ -248,8 +288,8 @@ mod tests {
     fn facts() -> Facts {
         Facts {
             sockets: vec![
-                ("127.0.0.1:2121".parse().unwrap(), false),
-                ("127.0.0.1:990".parse().unwrap(), true),
+                ("127.0.0.1:2121".parse().unwrap(), Protocol::Ftp),
+                ("127.0.0.1:990".parse().unwrap(), Protocol::Ftps),
             ],
             roots: vec![("share".into(), "/srv/share".into())],
             user: "share".into(),
@@ -258,6 +298,7 @@ mod tests {
             tls: TlsMode::Required,
             fingerprint: Some("AB:CD".into()),
             pin: Some("sha256//QUI=".into()),
+            host_keys: Vec::new(),
             certificate: Some("/var/lib/my state/certificate.pem".into()),
             public: None,
             plan: Plan {
@@ -291,6 +332,31 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
     }
 
     #[test]
+    fn sftp_is_shown_with_the_keys_that_a_client_will_ask_about() {
+        let block = Facts {
+            sockets: vec![("127.0.0.1:2022".parse().unwrap(), Protocol::Sftp)],
+            host_keys: vec![Fingerprint {
+                kind: "ED25519".into(),
+                sha256: "SHA256:abc".into(),
+            }],
+            ..facts()
+        };
+        let expected = "\
+serving /srv/share to share
+listening on 127.0.0.1:2022 (SFTP)
+
+  URL          sftp://127.0.0.1:2022/
+  user         share
+  password     sesame  (made for this run)
+  host keys    SHA256:abc (ED25519)
+
+  sftp         sftp -P 2022 share@127.0.0.1
+
+";
+        assert_eq!(block.block().split_once('\n').unwrap().1, expected);
+    }
+
+    #[test]
     fn a_configured_account_shows_no_password_and_a_bought_certificate_no_file() {
         let block = Facts {
             password: None,
@@ -308,7 +374,7 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
     #[test]
     fn whoever_is_asked_for_a_way_in_is_named() {
         let block = Facts {
-            sockets: vec![("[::]:2121".parse().unwrap(), false)],
+            sockets: vec![("[::]:2121".parse().unwrap(), Protocol::Ftp)],
             plan: Plan {
                 stun: vec!["stun.example.org:3478".into()],
                 ..facts().plan
@@ -319,7 +385,7 @@ listening on 127.0.0.1:990 (FTPS, implicit TLS)
         assert!(block.contains("router is asked to forward the port"), "{block}");
         assert!(block.contains("stun.example.org:3478"), "{block}");
         let off = Facts {
-            sockets: vec![("[::]:2121".parse().unwrap(), false)],
+            sockets: vec![("[::]:2121".parse().unwrap(), Protocol::Ftp)],
             plan: Plan::default(),
             ..facts()
         };

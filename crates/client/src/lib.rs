@@ -34,7 +34,7 @@ mod url;
 pub use digest::{Algorithm, Digest};
 pub use failure::{Failure, FailureKind};
 pub use ftp::probe;
-pub use ftp::{Family, FtpRemote, Options, Security, Site};
+pub use ftp::{Family, FtpRemote, Options, Phase, Security, Site, Stopwatch};
 pub use pasarela_tls::{BadPin, Facts, Known, KnownServers, Pin, Stranger, Trust, TrustError};
 pub use progress::{Event, Progress};
 pub use proxy::{BadProxy, Proxy, ProxyKind};

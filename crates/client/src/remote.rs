@@ -30,6 +30,12 @@ pub trait Remote: Storage {
     /// What this place can do; it decides how a transfer is made and checked.
     fn abilities(&self) -> Abilities;
 
+    /// [`Storage::open`] for reading, where `size` is what was just told of the file.
+    async fn open_known(&self, path: &VirtualPath, size: u64) -> store::Result<Arc<dyn store::File>> {
+        let _ = size;
+        self.open(path, store::Open::Read).await
+    }
+
     /// What becomes of an upload to `path` before it is whole.
     async fn uploads(&self, path: &VirtualPath) -> store::Result<Uploads> {
         let _ = path;
@@ -70,6 +76,8 @@ pub struct Abilities {
     pub is_local: bool,
     /// The sizes that it tells are exact, in bytes.
     pub exact_size: bool,
+    /// Listings tell what is asked for of each file: exact sizes and times.
+    pub exact_listings: bool,
     /// The times that it tells have a zone and are good to `time_precision`; otherwise they come from a listing for
     /// people, to the minute at best and in an unknown zone.
     pub exact_times: bool,
@@ -103,6 +111,7 @@ impl Default for Abilities {
         Self {
             is_local: false,
             exact_size: false,
+            exact_listings: false,
             exact_times: false,
             time_precision: Duration::from_secs(1),
             set_times: false,

@@ -131,8 +131,35 @@ pub async fn copy(
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<Outcome, Error> {
+    copy_known(from, to, Known::default(), options, progress, stop).await
+}
+
+/// What a listing of just now has told, so that it need not be asked for again.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Known {
+    /// The source is a file of this length and time.
+    pub(crate) source: Option<(u64, SystemTime)>,
+    /// Nothing stands at the target.
+    pub(crate) is_new: bool,
+}
+
+/// As [`copy`]. What was known is asked for after all where the file turns out to be another one.
+pub(crate) async fn copy_known(
+    from: &Place,
+    to: &Place,
+    known: Known,
+    options: &Options,
+    progress: &Progress,
+    stop: &CancellationToken,
+) -> Result<Outcome, Error> {
     let told = progress.file(&from.path.to_bytes());
-    let copied = Job::copy(from, to, options, told, stop).await;
+    let mut copied = Job::copy(from, to, known, options, Arc::new(told), stop).await;
+    if let (told, Err(error)) = &copied
+        && known.source.is_some()
+        && error.may_be_stale()
+    {
+        copied = Job::copy(from, to, Known::default(), options, Arc::clone(told), stop).await;
+    }
     match copied {
         (told, Ok(outcome)) => {
             told.finished(outcome.size, outcome.moved, outcome.checked).await;
@@ -159,6 +186,8 @@ struct Job {
     to_can: Abilities,
     size: u64,
     modified: SystemTime,
+    /// And not a link to one, whose length is not that.
+    is_file: bool,
     /// Nothing stood at the target when the copy began, so whatever does later is this copy's.
     is_new: bool,
     /// The mode of the file that is replaced, where it is not the usual one.
@@ -177,12 +206,12 @@ impl Job {
     async fn copy(
         from: &Place,
         to: &Place,
+        known: Known,
         options: &Options,
-        told: FileProgress,
+        told: Arc<FileProgress>,
         stop: &CancellationToken,
     ) -> (Arc<FileProgress>, Result<Outcome, Error>) {
-        let told = Arc::new(told);
-        let job = Self::new(from, to, options, &told);
+        let job = Self::new(from, to, known, options, &told);
         let job = match unless_stopped(stop, job).await {
             Ok(job) => Arc::new(job),
             Err(error) => return (told, Err(error)),
@@ -195,13 +224,23 @@ impl Job {
     async fn new(
         from: &Place,
         to: &Place,
+        known: Known,
         options: &Options,
         told: &Arc<FileProgress>,
     ) -> Result<Self, Error> {
         let (from_can, to_can) = (from.remote.abilities(), to.remote.abilities());
         let check = Check::choose(options.verify, &from_can, &to_can)?;
-        let looked_at = again(options.retries, || async { from.remote.stat(&from.path).await });
+        let looked_at = again(options.retries, || async {
+            if let Some((size, modified)) = known.source {
+                return Ok((Kind::File, size, modified));
+            }
+            let looked_at = from.remote.stat(&from.path).await?;
+            Ok((looked_at.kind, looked_at.size, looked_at.modified))
+        });
         let there = again(options.retries, || async {
+            if known.is_new && options.overwrite {
+                return Ok(None);
+            }
             match to.remote.stat(&to.path).await {
                 Ok(there) => Ok(Some(there)),
                 Err(error) if error.kind == store::ErrorKind::NotFound => Ok(None),
@@ -209,8 +248,9 @@ impl Job {
             }
         });
         let (looked_at, there) = tokio::join!(looked_at, there);
-        let (looked_at, there) = (looked_at.map_err(Error::source)?, there.map_err(Error::target)?);
-        match looked_at.kind {
+        let (kind, size, modified) = looked_at.map_err(Error::source)?;
+        let there = there.map_err(Error::target)?;
+        match kind {
             Kind::Directory => return Err(Error::source(store::ErrorKind::IsDirectory)),
             Kind::Other => return Err(Error::source(store::ErrorKind::NotAFile)),
             Kind::File | Kind::Link => {}
@@ -233,8 +273,9 @@ impl Job {
             to: to.clone(),
             options: options.clone(),
             told: Arc::clone(told),
-            size: looked_at.size,
-            modified: looked_at.modified,
+            size,
+            modified,
+            is_file: kind == Kind::File,
             is_new: there.is_none(),
             is_exhausted: AtomicBool::new(false),
             check,
@@ -308,13 +349,13 @@ impl Job {
         match begun {
             Begun::Whole(checked) => {
                 self.told.started(Some(self.size), self.size).await;
-                let time_kept = self.keep_time().await;
+                let time_kept = self.keep_time(&self.to).await;
                 Ok(self.outcome(self.size, checked, time_kept))
             }
             Begun::Written(at, checked) => {
                 self.told.started(Some(self.size), self.size).await;
+                let time_kept = self.keep_time(&at).await;
                 self.put_in_place(&at).await?;
-                let time_kept = self.keep_time().await;
                 Ok(self.outcome(self.size, checked, time_kept))
             }
             Begun::Part(at, file, start) => {
@@ -374,7 +415,11 @@ impl Job {
     }
 
     async fn open_source(&self) -> Result<Arc<dyn store::File>, Error> {
-        let file = self.from.remote.open(&self.from.path, Open::Read).await;
+        let (remote, path) = (&self.from.remote, &self.from.path);
+        let file = match self.is_file && self.from_can.exact_size {
+            true => remote.open_known(path, self.size).await,
+            false => remote.open(path, Open::Read).await,
+        };
         file.map_err(Error::source)
     }
 

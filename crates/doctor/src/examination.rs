@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pasarela_client::probe::Probe;
-use pasarela_client::{Failure, FailureKind, Scheme, SftpSite, Site, Url};
+use pasarela_client::{Failure, FailureKind, Scheme, Security, SftpSite, Site, Url};
 use pasarela_reach::survey::Links;
 use pasarela_tls::{ClientTls, TrustError};
 use tokio::net::TcpStream;
@@ -150,9 +150,10 @@ impl Examination {
         ClientTls::new(&self.site.trust, &self.site.host, self.site.port).map(Arc::new)
     }
 
-    /// Whether this user may log in without TLS.
+    /// Whether this user may log in without TLS, and the URL does not ask for it.
     pub(crate) fn may_be_clear(&self) -> bool {
-        self.site.is_anonymous() || self.site.options.plain_password
+        self.site.security == Security::Offered
+            && (self.site.is_anonymous() || self.site.options.plain_password)
     }
 }
 

@@ -20,8 +20,10 @@ pub(crate) enum Answer {
     Refused(Option<IpAddr>),
     /// The router at which the hops that were allowed ended.
     Expired(IpAddr),
-    /// ICMP "unreachable" or "prohibited" from the router or host named; `None`: this machine has no way there.
+    /// ICMP "unreachable" from the router or host named; `None`: this machine has no way there.
     Unreachable(Option<IpAddr>),
+    /// ICMP "administratively prohibited" from the router or host named.
+    Prohibited(IpAddr),
     /// Nothing at all.
     Silent,
     /// This machine cannot even try.
@@ -51,9 +53,8 @@ impl Knock {
             Answer::Refused(Some(by)) => format!("{by} says that the port of {to} is unreachable (ICMP)"),
             Answer::Expired(by) => format!("packets to {to} got as far as {by}"),
             Answer::Unreachable(None) => format!("this machine has no way to {to}"),
-            Answer::Unreachable(Some(by)) => {
-                format!("{by} says that {to} is unreachable or prohibited (ICMP)")
-            }
+            Answer::Unreachable(Some(by)) => format!("{by} says that {to} is unreachable (ICMP)"),
+            Answer::Prohibited(by) => format!("{by} says that {to} is prohibited (ICMP)"),
             Answer::Silent => format!("{to} does not answer ({} s)", self.after.as_secs_f32().round()),
             Answer::Local(error) => format!("{to}: {error}"),
         }
@@ -102,16 +103,30 @@ async fn attempt(from: Option<IpAddr>, to: SocketAddr, hops: Option<u8>) -> io::
             let _ = tcp.set_nodelay(true);
             Ok(Answer::Open(tcp))
         }
-        Some(error) => Ok(judge(&error, read_error(&tcp))),
+        Some(error) => {
+            let own = tcp.local_addr().ok().map(|own| own.ip());
+            Ok(judge(&error, read_error(&tcp), own))
+        }
     }
 }
 
+/// What an ICMP message says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Says {
+    HopsEnded,
+    Prohibited,
+    Unreachable,
+}
+
 /// What an error of a connection in the making means.
-fn judge(error: &io::Error, report: Option<(IpAddr, bool)>) -> Answer {
+fn judge(error: &io::Error, report: Option<(IpAddr, Says)>, own: Option<IpAddr>) -> Answer {
     match (report, error.raw_os_error()) {
-        (Some((by, true)), _) => Answer::Expired(by),
+        // Nobody on the link has the address: this machine tells itself so.
+        (Some((by, _)), _) if Some(by) == own => Answer::Silent,
+        (Some((by, Says::HopsEnded)), _) => Answer::Expired(by),
         (report, Some(libc::ECONNREFUSED)) => Answer::Refused(report.map(|(by, _)| by)),
-        (Some((by, false)), _) => Answer::Unreachable(Some(by)),
+        (Some((by, Says::Prohibited)), _) => Answer::Prohibited(by),
+        (Some((by, Says::Unreachable)), _) => Answer::Unreachable(Some(by)),
         (None, Some(libc::ETIMEDOUT)) => Answer::Silent,
         // A firewall may answer with a FIN or RST of its own right behind the handshake.
         (None, Some(libc::ECONNRESET | libc::EPIPE)) => Answer::Refused(None),
@@ -135,9 +150,8 @@ fn receive_errors(socket: &Socket, to: SocketAddr, wanted: bool) -> io::Result<(
     Ok(())
 }
 
-/// Who reported the error at the head of the socket's queue, and whether it is that the hops have ended (RFC 792,
-/// RFC 4443 §3.3).
-fn read_error(tcp: &TcpStream) -> Option<(IpAddr, bool)> {
+/// Who reported the error at the head of the socket's queue, and what it says (RFC 792, RFC 1812 §5.2.7.1, RFC 4443 §3).
+fn read_error(tcp: &TcpStream) -> Option<(IpAddr, Says)> {
     let mut payload = [0; 128];
     let mut slices = [IoSliceMut::new(&mut payload)];
     let mut control = nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6);
@@ -151,13 +165,23 @@ fn read_error(tcp: &TcpStream) -> Option<(IpAddr, bool)> {
     message.cmsgs().ok()?.find_map(|message| match message {
         ControlMessageOwned::Ipv4RecvErr(error, Some(from)) if error.ee_origin == libc::SO_EE_ORIGIN_ICMP => {
             let by = Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr));
-            Some((by.into(), error.ee_type == 11))
+            let says = match (error.ee_type, error.ee_code) {
+                (11, _) => Says::HopsEnded,
+                (3, 9 | 10 | 13) => Says::Prohibited,
+                _ => Says::Unreachable,
+            };
+            Some((by.into(), says))
         }
         ControlMessageOwned::Ipv6RecvErr(error, Some(from))
             if error.ee_origin == libc::SO_EE_ORIGIN_ICMP6 =>
         {
             let by = Ipv6Addr::from(from.sin6_addr.s6_addr);
-            Some((by.into(), error.ee_type == 3))
+            let says = match (error.ee_type, error.ee_code) {
+                (3, _) => Says::HopsEnded,
+                (1, 1 | 5 | 6) => Says::Prohibited,
+                _ => Says::Unreachable,
+            };
+            Some((by.into(), says))
         }
         _ => None,
     })
@@ -202,5 +226,47 @@ mod tests {
             }
         };
         assert!(matches!(silent, Answer::Silent), "{silent:?}");
+    }
+
+    #[test]
+    fn who_reports_an_error_decides_what_it_means() {
+        let router: IpAddr = "192.0.2.1".parse().unwrap();
+        let own = Some("192.0.2.7".parse().unwrap());
+        let word = |errno, report| {
+            let answer = judge(&io::Error::from_raw_os_error(errno), report, own);
+            format!("{answer:?}")
+        };
+        for (errno, report, expected) in [
+            (
+                libc::EHOSTUNREACH,
+                Some((router, Says::HopsEnded)),
+                "Expired(192.0.2.1)",
+            ),
+            (
+                libc::EHOSTUNREACH,
+                Some((router, Says::Prohibited)),
+                "Prohibited(192.0.2.1)",
+            ),
+            (
+                libc::EHOSTUNREACH,
+                Some((router, Says::Unreachable)),
+                "Unreachable(Some(192.0.2.1))",
+            ),
+            (
+                libc::ECONNREFUSED,
+                Some((router, Says::Unreachable)),
+                "Refused(Some(192.0.2.1))",
+            ),
+            (libc::ECONNREFUSED, None, "Refused(None)"),
+            (libc::ETIMEDOUT, None, "Silent"),
+            (libc::ENETUNREACH, None, "Unreachable(None)"),
+            (
+                libc::EHOSTUNREACH,
+                own.map(|own| (own, Says::Unreachable)),
+                "Silent",
+            ),
+        ] {
+            assert_eq!(word(errno, report), expected);
+        }
     }
 }

@@ -16,6 +16,7 @@ use pasarela_reach::stun::Dependence;
 use pasarela_reach::survey::{Class, Links};
 use pasarela_reach::{Filtering, Outcome, Plan, Reason, Router, Rung, Via};
 
+use crate::Finding;
 use crate::climb::Climb;
 use crate::report::Report;
 pub(crate) use contradictions::contradictions;
@@ -93,7 +94,7 @@ pub fn tell(facts: &Facts, report: &mut Report) {
             )
         });
         let says = format!("a server runs here and says that it is reached at {url}");
-        report.add(crate::Finding::new(&crate::advice::network::SERVER_RUNNING, says).all_evidence(lines));
+        report.add(Finding::new(&crate::advice::network::SERVER_RUNNING, says).all_evidence(lines));
     }
     let findings = [
         addresses::ipv4(facts),
@@ -195,4 +196,10 @@ fn refusal(rung: &Rung) -> Option<&Reason> {
         Outcome::Refused { reason } => Some(reason),
         _ => None,
     }
+}
+
+/// A note with what to do as evidence, as texts show no advice for what is not wrong.
+fn with_hint(note: Finding) -> Finding {
+    let hint = note.advice.clone();
+    note.all_evidence(hint)
 }

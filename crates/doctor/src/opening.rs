@@ -53,8 +53,19 @@ pub struct Server {
 pub struct Listener {
     /// Where; its host may be a wildcard.
     pub address: SocketAddr,
-    /// TLS from the first byte.
-    pub implicit: bool,
+    /// What is spoken there.
+    pub speaks: Speaks,
+}
+
+/// What is spoken on a control connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// FTP, with TLS after AUTH.
+    Ftp,
+    /// FTP, with TLS from the first byte.
+    Ftps,
+    /// SFTP over SSH, which has no data connections.
+    Sftp,
 }
 
 /// Where data connections arrive.
@@ -135,22 +146,27 @@ impl Server {
         let openings = ports::openings(self);
         if openings.is_empty() {
             let says = "the server listens for this machine only: nothing has to be opened";
-            report.add(Finding::new(&kinds::LOOPBACK_ONLY, says));
+            let addresses = self.listeners.iter().map(|listener| listener.address.to_string());
+            report.add(Finding::new(&kinds::LOOPBACK_ONLY, says).all_evidence(addresses));
             return;
         }
         let numbers: Vec<String> = openings.iter().map(Opening::numbers).collect();
-        report.add(Finding::new(
-            &kinds::PORTS,
-            format!("to be open for the server: TCP {}", numbers.join(", ")),
-        ));
+        let says = format!("to be open for the server: TCP {}", numbers.join(", "));
+        let table = self.table(&openings);
+        report.add(Finding::new(&kinds::PORTS, says).all_evidence(table.lines().map(str::to_owned)));
+        let setting = |value: &str| format!("ftp.data.ports is \"{value}\"");
         match self.data {
             Data::Auto if self.has_plain_data => {
-                let says = "unprotected data may go to a second port that the system chooses (ftp.data.ports is \"auto\")";
-                report.add(Finding::new(&kinds::DATA_AUTO, says));
+                let says = "unprotected data may go to a second port that the system chooses";
+                report.add(Finding::new(&kinds::DATA_AUTO, says).evidence(setting("auto")));
             }
             Data::Auto | Data::Control => {
                 let says = "data connections arrive on the control port: no other port is needed";
-                report.add(Finding::new(&kinds::DATA_ON_CONTROL, says));
+                let evidence = match self.data {
+                    Data::Auto => setting("auto") + ", and TLS is required",
+                    _ => setting("control"),
+                };
+                report.add(Finding::new(&kinds::DATA_ON_CONTROL, says).evidence(evidence));
             }
             Data::Ports(..) => {}
         }
@@ -162,13 +178,15 @@ impl Server {
         ports.dedup();
         for port in ports.into_iter().filter(|port| !tried.contains(port)) {
             let says = format!("port {port} was not tried from outside");
-            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says));
+            let why = "the server, or this process, does not listen there for others";
+            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says).evidence(why));
         }
         if let Data::Ports(first, last) = self.data
             && usize::from(last - first) >= MOST
         {
             let says = format!("of the data ports {first}-{last} only the first {MOST} were tried");
-            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says));
+            let why = "one rule opens all of them";
+            report.add(Finding::new(&kinds::OUTSIDE_NOT_TESTED, says).evidence(why));
         }
     }
 
@@ -196,7 +214,11 @@ impl Server {
             .listeners
             .iter()
             .find(|listener| listener.address == address)?;
-        Some(if listener.implicit { "ftps" } else { "ftp" })
+        Some(match listener.speaks {
+            Speaks::Ftp => "ftp",
+            Speaks::Ftps => "ftps",
+            Speaks::Sftp => "sftp",
+        })
     }
 
     /// The number that the outside knows a port by.
@@ -294,7 +316,8 @@ pub fn tell_attempts(attempts: &[Attempt], greeting: &str, runs: bool, report: &
     }
     if !held.is_empty() {
         let says = format!("the server runs and listens at {}", held.join(", "));
-        report.add(Finding::new(&kinds::SERVER_RUNNING, says));
+        let evidence = "its state folder is locked, and the ports are taken";
+        report.add(Finding::new(&kinds::SERVER_RUNNING, says).evidence(evidence));
     }
     if !free.is_empty() {
         let says = match runs {
@@ -302,7 +325,7 @@ pub fn tell_attempts(attempts: &[Attempt], greeting: &str, runs: bool, report: &
             true => format!("the server runs, and listens not at {}", free.join(", ")),
             false => format!("the server can listen at {}", free.join(", ")),
         };
-        let finding = Finding::new(&kinds::PORT_FREE, says);
+        let finding = Finding::new(&kinds::PORT_FREE, says).evidence("bound, and listened");
         report.add(match runs {
             true => finding
                 .severity(Severity::Warning)

@@ -38,7 +38,7 @@ impl Hop {
         match answer {
             Answer::Open(_) => Self::Open,
             Answer::Expired(by) => Self::Router(*by),
-            Answer::Unreachable(Some(by)) => Self::Unreachable(*by),
+            Answer::Unreachable(Some(by)) | Answer::Prohibited(by) => Self::Unreachable(*by),
             Answer::Refused(_) => Self::Refused,
             Answer::Unreachable(None) | Answer::Silent | Answer::Local(_) => Self::Silent,
         }
@@ -65,7 +65,7 @@ impl Route {
     }
 
     /// Whether the router with this number is at our end: the first one, or with none but private ones before it.
-    fn is_near(&self, number: u8) -> bool {
+    pub(crate) fn is_near(&self, number: u8) -> bool {
         let mut before = self.0.iter().take_while(|(other, _)| *other <= number);
         number == 1 || before.all(|(_, hop)| !matches!(hop, Hop::Router(by) if Class::of(*by).is_public()))
     }

@@ -8,6 +8,8 @@ use pasarela_session::auth::Users;
 use pasarela_session::limits::Limits;
 use pasarela_tls::ServerTls;
 
+use crate::sftp::HostKeys;
+
 /// What it takes to start.
 pub struct Config {
     /// The bound control sockets.
@@ -20,8 +22,71 @@ pub struct Config {
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// TLS from the first byte (implicit FTPS).
-    pub implicit: bool,
+    /// What is spoken there.
+    pub protocols: Protocols,
+}
+
+/// Protocols that one socket speaks. Of several, the client's first word tells: SSH and TLS clients have one, and whoever
+/// keeps silent for a moment is greeted as an FTP client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Protocols {
+    /// [`Protocol::Ftp`].
+    pub ftp: bool,
+    /// [`Protocol::Ftps`].
+    pub ftps: bool,
+    /// [`Protocol::Sftp`].
+    pub sftp: bool,
+}
+
+impl Protocols {
+    /// Those of them that are spoken.
+    pub fn iter(self) -> impl Iterator<Item = Protocol> {
+        let all = [
+            (self.ftp, Protocol::Ftp),
+            (self.ftps, Protocol::Ftps),
+            (self.sftp, Protocol::Sftp),
+        ];
+        all.into_iter()
+            .filter(|(is_spoken, _)| *is_spoken)
+            .map(|(_, protocol)| protocol)
+    }
+
+    /// Whether that one is spoken.
+    #[must_use]
+    pub fn has(self, protocol: Protocol) -> bool {
+        self.iter().any(|spoken| spoken == protocol)
+    }
+}
+
+impl FromIterator<Protocol> for Protocols {
+    fn from_iter<I: IntoIterator<Item = Protocol>>(protocols: I) -> Self {
+        let mut all = Self::default();
+        for protocol in protocols {
+            match protocol {
+                Protocol::Ftp => all.ftp = true,
+                Protocol::Ftps => all.ftps = true,
+                Protocol::Sftp => all.sftp = true,
+            }
+        }
+        all
+    }
+}
+
+impl From<Protocol> for Protocols {
+    fn from(protocol: Protocol) -> Self {
+        [protocol].into_iter().collect()
+    }
+}
+
+/// What is spoken on a listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// FTP, and FTPS after AUTH TLS.
+    Ftp,
+    /// FTPS with TLS from the first byte (implicit).
+    Ftps,
+    /// SFTP.
+    Sftp,
 }
 
 /// What can be changed while it runs.
@@ -33,6 +98,8 @@ pub struct Settings {
     pub tls: Option<ServerTls>,
     /// Whether clients must use it.
     pub tls_mode: TlsMode,
+    /// SSH; needed where a listener speaks SFTP.
+    pub ssh: Option<Ssh>,
     /// Where data connections arrive. Read at start only.
     pub data_ports: DataPorts,
     /// Whether a data connection must resume its session's TLS.
@@ -47,6 +114,18 @@ pub struct Settings {
     pub greeting: String,
     /// Names this server answers to (HOST); empty means any.
     pub host_names: Vec<String>,
+}
+
+/// How this server speaks SSH: its keys, and nothing that is weak.
+#[derive(Clone)]
+pub struct Ssh(pub(crate) Arc<russh::server::Config>);
+
+impl Ssh {
+    /// With these keys.
+    #[must_use]
+    pub fn new(keys: &HostKeys) -> Self {
+        Self(crate::sftp::connection::ssh(keys))
+    }
 }
 
 /// Whether sessions must be protected.

@@ -4,6 +4,7 @@ mod config;
 mod ftp;
 mod hash;
 mod listen;
+mod login;
 mod reachable;
 mod service;
 pub mod sftp;
@@ -18,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-pub use config::{Config, DataPorts, Listener, RequireResumption, Settings, TlsMode};
+pub use config::{
+    Config, DataPorts, Listener, Protocol, Protocols, RequireResumption, Settings, Ssh, TlsMode,
+};
 
 use ftp::switchboard::{PlaceId, PlaceKind, Switchboard};
 use listen::Reception;
@@ -49,11 +52,13 @@ impl Server {
     /// When a data port cannot be bound.
     pub fn new(config: Config) -> io::Result<Self> {
         let Config { listeners, settings } = config;
-        let implicit: Vec<bool> = listeners.iter().map(|listener| listener.implicit).collect();
-        let data_address = listeners.first().map(|l| l.socket.local_addr()).transpose()?;
+        let protocols: Vec<_> = listeners.iter().map(|listener| listener.protocols).collect();
+        let speaks_ftp = |listener: &&Listener| listener.protocols != Protocol::Sftp.into();
+        let mut ftp = listeners.iter().filter(speaks_ftp);
+        let data_address = ftp.next().map(|l| l.socket.local_addr()).transpose()?;
         let mut sockets = Vec::new();
-        for Listener { socket, implicit } in listeners {
-            sockets.push((adopt(socket)?, PlaceKind::Control { implicit }));
+        for Listener { socket, protocols } in listeners {
+            sockets.push((adopt(socket)?, PlaceKind::speaking(protocols)));
         }
         let control_places = sockets.len();
         let ports = match settings.data_ports {
@@ -70,7 +75,7 @@ impl Server {
             sockets.push((adopt(socket)?, PlaceKind::Data));
         }
         let patience = settings.limits.data_connection;
-        let service = Service::new(settings, implicit, (control_places..sockets.len()).collect());
+        let service = Service::new(settings, protocols, (control_places..sockets.len()).collect());
         let reception = Arc::new(Reception(Arc::downgrade(&service)));
         let switchboard = Switchboard::new(sockets, patience, reception)?;
         service.set_switchboard(Arc::clone(&switchboard));
@@ -104,18 +109,21 @@ impl Server {
         let settings = self.service.settings();
         let place = |place: PlaceId| {
             let address = self.switchboard.local_addr(place).ok()?;
-            let is_control = place < self.control_places;
-            let implicit = self.service.is_implicit(place);
+            let spoken = self.service.protocols(place);
             let listening = Listening {
                 address,
                 // Sockets that the service manager passed are as it made them.
                 shares_port: self.switchboard.shares_port(place),
-                greeting: (is_control && !implicit).then(|| format!("220 {}", settings.greeting)),
-                scheme: match (is_control, implicit) {
-                    (true, false) => Some("ftp"),
-                    (true, true) => Some("ftps"),
-                    (false, _) => None,
+                greeting: if spoken.ftp {
+                    Some(format!("220 {}", settings.greeting))
+                } else {
+                    (spoken == Protocol::Sftp.into()).then(|| "SSH-2.0-Pasarela".to_owned())
                 },
+                scheme: spoken.iter().next().map(|protocol| match protocol {
+                    Protocol::Ftp => "ftp",
+                    Protocol::Ftps => "ftps",
+                    Protocol::Sftp => "sftp",
+                }),
             };
             Some((place, listening))
         };

@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::ftp::connection;
 use crate::ftp::switchboard::{Caller, Control, Greeter, PlaceId};
 use crate::service::Service;
+use crate::sftp;
 
 /// Greets for a service, for as long as that lives.
 pub(crate) struct Reception(pub(crate) Weak<Service>);
@@ -16,7 +17,12 @@ pub(crate) struct Reception(pub(crate) Weak<Service>);
 impl Greeter for Reception {
     fn greet(&self, place: PlaceId, caller: Caller, control: Control) {
         if let Some(service) = self.0.upgrade() {
-            service.spawn(connection::serve(service.clone(), place, caller, control));
+            match control {
+                Control::Ssh(stream) => {
+                    service.spawn(sftp::connection::serve(service.clone(), place, caller, stream));
+                }
+                control => service.spawn(connection::serve(service.clone(), place, caller, control)),
+            }
         }
     }
 

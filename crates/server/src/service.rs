@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{DataPorts, Settings};
+use crate::config::{DataPorts, Protocol, Protocols, Settings};
 use crate::ftp::switchboard::{PlaceId, Switchboard};
 
 /// The shared state of one server.
@@ -19,8 +19,8 @@ pub(crate) struct Service {
     settings: RwLock<Arc<Settings>>,
     gate: Arc<Gate>,
     switchboard: OnceLock<Arc<Switchboard>>,
-    /// For each control place, whether TLS is implicit there; data places follow.
-    implicit: Vec<bool>,
+    /// For each control place, what is spoken there; data places follow.
+    protocols: Vec<Protocols>,
     data_ports: DataPorts,
     data_places: Vec<PlaceId>,
     connections: AtomicU64,
@@ -30,14 +30,14 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(settings: Settings, implicit: Vec<bool>, data_places: Vec<PlaceId>) -> Arc<Self> {
+    pub(crate) fn new(settings: Settings, protocols: Vec<Protocols>, data_places: Vec<PlaceId>) -> Arc<Self> {
         let gate = Gate::new(settings.limits.clone());
         let data_ports = settings.data_ports;
         Arc::new(Self {
             settings: RwLock::new(Arc::new(settings)),
             gate,
             switchboard: OnceLock::new(),
-            implicit,
+            protocols,
             data_ports,
             data_places,
             connections: AtomicU64::new(0),
@@ -73,8 +73,14 @@ impl Service {
         self.switchboard.get().ok_or(Refusal::Local)
     }
 
+    /// Whether TLS comes first at a place, whoever comes.
     pub(crate) fn is_implicit(&self, place: PlaceId) -> bool {
-        self.implicit.get(place).copied().unwrap_or(false)
+        self.protocols(place) == Protocol::Ftps.into()
+    }
+
+    /// What is spoken at a place; nothing where nobody is greeted.
+    pub(crate) fn protocols(&self, place: PlaceId) -> Protocols {
+        self.protocols.get(place).copied().unwrap_or_default()
     }
 
     /// Where the data connections of a session may arrive whose control connection arrived at `control`.

@@ -1,6 +1,7 @@
 //! An account: a name, its root, what it may do, how fast.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -33,6 +34,25 @@ pub struct Account {
     pub session_rate: Option<u64>,
     /// Sessions at once; `None` is the server's default.
     pub sessions: Option<u32>,
+    /// Public keys that prove it, beside its password or instead of one.
+    pub authorized_keys: AuthorizedKeys,
+}
+
+/// Where an account's public keys are, each a line as in OpenSSH's `authorized_keys`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuthorizedKeys {
+    /// Lines that stand in the configuration.
+    pub lines: Vec<String>,
+    /// A file of lines, read at every login.
+    pub file: Option<PathBuf>,
+}
+
+impl AuthorizedKeys {
+    /// Whether no key can be there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.file.is_none()
+    }
 }
 
 impl Account {

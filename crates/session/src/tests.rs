@@ -10,7 +10,7 @@ use pasarela_dtp::Bucket;
 use pasarela_store::{Error as StoreError, Kind, Storage};
 
 use super::*;
-use crate::account::TlsNeed;
+use crate::account::{AuthorizedKeys, TlsNeed};
 
 /// A store that writes down every call and does nothing; files "stand" with the sizes that it is told.
 #[derive(Default)]
@@ -101,6 +101,7 @@ pub(crate) fn account(name: &str) -> Account {
         rate: None,
         session_rate: None,
         sessions: None,
+        authorized_keys: AuthorizedKeys::default(),
     }
 }
 

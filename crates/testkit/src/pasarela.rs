@@ -52,6 +52,7 @@ pub fn pasarela_binary() -> PathBuf {
 pub struct Setup {
     listen: String,
     implicit: Option<String>,
+    sftp: bool,
     config: Option<String>,
     tracer: Vec<OsString>,
     arguments: Vec<OsString>,
@@ -62,6 +63,7 @@ impl Default for Setup {
         Self {
             listen: "127.0.0.1:0".to_owned(),
             implicit: None,
+            sftp: false,
             config: None,
             tracer: Vec::new(),
             arguments: Vec::new(),
@@ -87,6 +89,13 @@ impl Setup {
     #[must_use]
     pub fn implicit_at(mut self, address: &str) -> Self {
         self.implicit = Some(address.to_owned());
+        self
+    }
+
+    /// Listens for SFTP as well.
+    #[must_use]
+    pub fn sftp(mut self) -> Self {
+        self.sftp = true;
         self
     }
 
@@ -140,7 +149,8 @@ impl Setup {
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let log = Arc::new(Log::default());
         let reader = log.clone().follow(child.stderr.take().unwrap());
-        let Some(bound) = log.wait_for(1 + usize::from(self.implicit.is_some())) else {
+        let Some(bound) = log.wait_for(1 + usize::from(self.implicit.is_some()) + usize::from(self.sftp))
+        else {
             child.kill().unwrap();
             child.wait().unwrap();
             reader.join().unwrap();
@@ -151,6 +161,7 @@ impl Setup {
             log,
             reader: Some(reader),
             bound,
+            has_implicit: self.implicit.is_some(),
             root,
             state,
             _scratch: scratch,
@@ -174,6 +185,9 @@ impl Setup {
         if let Some(address) = &self.implicit {
             command.args(["--implicit-listen", address]);
         }
+        if self.sftp {
+            command.args(["--sftp-listen", "127.0.0.1:0"]);
+        }
         command
     }
 }
@@ -185,6 +199,7 @@ pub struct Pasarela {
     log: Arc<Log>,
     reader: Option<JoinHandle<()>>,
     bound: Vec<SocketAddr>,
+    has_implicit: bool,
     root: PathBuf,
     state: PathBuf,
     _scratch: TempDir,
@@ -222,6 +237,17 @@ impl Pasarela {
     #[track_caller]
     pub fn implicit(&self) -> SocketAddr {
         *self.bound.get(1).expect("started without Setup::implicit()")
+    }
+
+    /// Where SFTP clients connect.
+    ///
+    /// # Panics
+    /// When it was started without [`Setup::sftp`].
+    #[must_use]
+    #[track_caller]
+    pub fn sftp(&self) -> SocketAddr {
+        let others = 1 + usize::from(self.has_implicit);
+        *self.bound.get(others).expect("started without Setup::sftp()")
     }
 
     /// Every port it announced: the explicit one first.

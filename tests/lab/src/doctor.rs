@@ -84,7 +84,7 @@ impl Visit {
     }
 }
 
-/// Without ports and times: numbers of four and more digits, the last two of a 227, and milliseconds.
+/// Without ports and times: numbers of four and more digits, the last two of a 227, and how long something took.
 fn without_chance(text: &str) -> String {
     let mut words = Vec::new();
     for word in text.split(' ') {
@@ -94,7 +94,7 @@ fn without_chance(text: &str) -> String {
             [a, b, c, d, _, _] => word.replace(inner, &format!("{a},{b},{c},{d},#,#")),
             _ => without_long_numbers(word),
         });
-        if word.starts_with("ms") {
+        if word.starts_with("ms") || word == "s)" {
             let number = words.len().checked_sub(2).and_then(|at| words.get_mut(at));
             if let Some(number) = number {
                 *number = number.replace(|c: char| c.is_ascii_digit(), "") + "#";
@@ -223,6 +223,10 @@ mod tests {
         assert_eq!(
             without_chance("11.9.0.20:50001 answers (12 ms)"),
             "11.9.0.20:# answers (# ms)"
+        );
+        assert_eq!(
+            without_chance("11.9.0.20:50001 does not answer (4 s)"),
+            "11.9.0.20:# does not answer (# s)"
         );
     }
 }

@@ -82,7 +82,75 @@ struct Cell {
     moved: bool,
     /// The port that is asked for, where it is another one than the server's.
     port: Option<u16>,
+    /// What else stands in the way.
+    firewall: Option<Firewall>,
     truth: Causes,
+}
+
+/// Stops connections to high ports.
+#[derive(Debug, Clone, Copy)]
+struct Firewall {
+    name: &'static str,
+    at: Role,
+    /// The chain that it hooks into, and what becomes of a packet.
+    hook: &'static str,
+    verdict: &'static str,
+}
+
+const FIREWALLS: &[(Firewall, Causes)] = &[
+    (
+        firewall("server drops", Role::Server, "input", "drop"),
+        &["passive.server-firewall"],
+    ),
+    (
+        firewall(
+            "server rejects",
+            Role::Server,
+            "input",
+            "reject with icmpx type admin-prohibited",
+        ),
+        &["passive.server-firewall"],
+    ),
+    (
+        firewall(
+            "client rejects",
+            Role::ClientRouter,
+            "forward",
+            "reject with icmpx type admin-prohibited",
+        ),
+        CLIENT_FIREWALL,
+    ),
+    (
+        firewall(
+            "client resets",
+            Role::ClientRouter,
+            "forward",
+            "reject with tcp reset",
+        ),
+        CLIENT_FIREWALL,
+    ),
+];
+
+const fn firewall(name: &'static str, at: Role, hook: &'static str, verdict: &'static str) -> Firewall {
+    Firewall {
+        name,
+        at,
+        hook,
+        verdict,
+    }
+}
+
+impl Firewall {
+    fn build(&self, lab: &Lab) {
+        let Self { hook, verdict, .. } = self;
+        let rules = format!(
+            "table inet firewall {{ chain high {{ type filter hook {hook} priority -10; \
+             tcp dport 1024-65535 ct state new {verdict}; }}; }};"
+        );
+        let mut nft = lab.command(self.at, "nft");
+        nft.arg(rules);
+        assert!(nft.status().unwrap().success());
+    }
 }
 
 /// What was said in a cell.
@@ -97,6 +165,9 @@ impl Cell {
     fn name(&self) -> String {
         let moved = if self.moved { " moved" } else { "" };
         let port = self.port.map(|port| format!(" :{port}")).unwrap_or_default();
+        if let Some(firewall) = self.firewall {
+            return format!("{} {}{port}", self.topology, firewall.name);
+        }
         format!("{} {}{moved}{port}", self.topology, self.passive.word())
     }
 
@@ -108,6 +179,9 @@ impl Cell {
             lab.event(Event::AddressChange).unwrap();
         }
         put_a_router_between(&lab);
+        if let Some(firewall) = self.firewall {
+            firewall.build(&lab);
+        }
         let mut there = lab.addresses().control;
         there.set_port(self.port.unwrap_or(there.port()));
         let visit = if self.topology == "dual" {
@@ -141,6 +215,7 @@ fn cells() -> VecDeque<Cell> {
         passive,
         moved,
         port: None,
+        firewall: None,
         truth,
     };
     let mut cells = VecDeque::new();
@@ -154,6 +229,16 @@ fn cells() -> VecDeque<Cell> {
         port: Some(2121),
         ..cell("clifw", Passive::Default, false, CONTROL_PORT)
     });
+    // The server's own firewall, whose hole is for another port.
+    cells.push_back(Cell {
+        port: Some(2121),
+        firewall: Some(firewall("server drops", Role::Server, "input", "drop")),
+        ..cell("pub", Passive::Default, false, &["connect.server-firewall"])
+    });
+    cells.extend(FIREWALLS.iter().map(|(firewall, truth)| Cell {
+        firewall: Some(*firewall),
+        ..cell("pub", Passive::Default, false, *truth)
+    }));
     cells
 }
 

@@ -22,6 +22,7 @@ Exit codes:
 }
 
 mod ask;
+pub(crate) mod bench;
 mod change;
 mod copy;
 mod keeping;
@@ -34,6 +35,7 @@ mod places;
 mod private;
 mod proxy;
 mod server;
+pub(crate) mod shell;
 mod show;
 mod sync;
 pub(crate) mod trust;
@@ -256,6 +258,19 @@ pub(super) fn run<W>(
 where
     W: Future<Output = Result<u8, Failure>>,
 {
+    run_patiently(reaching, MOMENT, work)
+}
+
+/// As [`run`], with more than a moment; a second signal ends that.
+fn run_patiently<W>(
+    reaching: &Reaching,
+    patience: Duration,
+    work: impl FnOnce(Opener, CancellationToken) -> W,
+) -> Result<ExitCode, Failure>
+where
+    W: Future<Output = Result<u8, Failure>>,
+{
+    reaching.start_log()?;
     let stop = CancellationToken::new();
     let opener = Opener::new(reaching)?.until(&stop);
     let runtime = runtime()?;
@@ -266,7 +281,10 @@ where
             done = &mut work => done,
             () = interrupted() => {
                 stop.cancel();
-                let _ = tokio::time::timeout(MOMENT, &mut work).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(patience, &mut work) => {}
+                    () = interrupted() => {}
+                }
                 Ok(130)
             }
         };
@@ -351,6 +369,24 @@ fn transfer_failed(name: &str, error: &transfer::Error) -> Failure {
 
 fn usage(message: impl Into<String>) -> Failure {
     Problem::new(message).fails(Kind::Configuration)
+}
+
+/// The exit code of the same work on several things.
+fn whole_code(codes: &[u8]) -> u8 {
+    let mut failed = codes.iter().filter(|code| **code != 0);
+    match failed.next() {
+        None => 0,
+        Some(code) if failed.count() + 1 == codes.len() => *code,
+        Some(_) => 11,
+    }
+}
+
+/// The exit code of what a command came to.
+fn exit_code(done: &Result<u8, Failure>) -> u8 {
+    match done.as_ref().map_err(|failure| failure.kind) {
+        Ok(code) => *code,
+        Err(kind) => kind.exit_code(),
+    }
 }
 
 /// The exit code of a place's failure.

@@ -39,7 +39,7 @@ Exit codes:
 #[command(
     name = "pasarela",
     version,
-    about = "File transfer that gets through: FTP and FTPS over one port",
+    about = "File transfer that gets through: FTP, FTPS and SFTP, over one port",
     after_long_help = EXIT_CODES,
     styles = STYLES,
     arg_required_else_help = true,
@@ -53,7 +53,7 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Serve a folder over FTP and FTPS
+    /// Serve a folder over FTP, FTPS and SFTP
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(ServeFlags),
     /// Show how this machine can be reached from outside
@@ -82,6 +82,12 @@ pub(crate) enum Command {
     /// Show and change which servers are known
     #[command(subcommand, arg_required_else_help = true, after_long_help = files::trust::EXAMPLES)]
     Trust(files::trust::Command),
+    /// Give commands to a server one after the other
+    #[command(after_long_help = files::shell::EXAMPLES)]
+    Shell(files::shell::Flags),
+    /// Measure a server: each step of a connection, listings, small files, throughput
+    #[command(after_long_help = files::bench::EXAMPLES)]
+    Bench(files::bench::Flags),
     /// Print a completion script for a shell
     #[command(after_long_help = COMPLETIONS_EXAMPLES)]
     Completions {
@@ -110,6 +116,12 @@ Examples:
 
   Behind a router that forwards port 2121, and no other, to this machine:
       pasarela serve ~/share --data-ports control --public-address ftp.example.org
+
+  SFTP too, beside an SSH server that has port 22:
+      pasarela serve ~/share --sftp-listen 2022
+
+  Everything on one port:
+      pasarela serve ~/share --listen 2121 --protocols ftp,ftps,sftp
 
   Where nothing can be forwarded: a relay of your own lends its address (`pasarela relay init` prints the password):
       PASARELA_RELAY_PASSWORD=… pasarela serve ~/share --listen 21 --relay 203.0.113.7
@@ -179,8 +191,14 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "ADDR", help = keys::help("ftp.listen"))]
     listen: Vec<String>,
 
+    #[arg(long, value_name = "ftp,ftps,sftp", value_delimiter = ',', help = keys::help("ftp.protocols"))]
+    protocols: Vec<String>,
+
     #[arg(long, value_name = "ADDR", help = keys::help("ftp.implicit_listen"))]
     implicit_listen: Vec<String>,
+
+    #[arg(long, value_name = "ADDR", help = keys::help("sftp.listen"))]
+    sftp_listen: Vec<String>,
 
     /// An account for this run, with DIR as its root
     ///
@@ -349,7 +367,9 @@ impl ServeFlags {
         }
         for (key, addresses) in [
             ("ftp.listen", &self.listen),
+            ("ftp.protocols", &self.protocols),
             ("ftp.implicit_listen", &self.implicit_listen),
+            ("sftp.listen", &self.sftp_listen),
             ("reach.stun", &self.stun),
             ("reach.relay.server", &self.relay),
             ("reach.turn", &self.turn),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use pasarela_doctor::climb::{Climb, Probe};
 use pasarela_reach::Reach;
-use pasarela_server::Listener;
+use pasarela_server::{Listener, Protocol};
 use serde_json::Value;
 
 use super::{Loaded, ServeFlags, print};
@@ -77,7 +77,11 @@ async fn climb(flags: &Flags, typed: &crate::config::typed::Typed) -> Result<Exi
     let mut changes = reach.changes();
     let probe = |listener: Listener| Probe {
         socket: listener.socket,
-        scheme: Some(if listener.implicit { "ftps" } else { "ftp" }),
+        scheme: listener.protocols.iter().next().map(|protocol| match protocol {
+            Protocol::Ftp => "ftp",
+            Protocol::Ftps => "ftps",
+            Protocol::Sftp => "sftp",
+        }),
     };
     let probes = listen::listeners(typed)?.into_iter().map(probe).collect();
     let climb =

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use pasarela_reach::Reach;
-use pasarela_server::{Config, Handle, Server, Settings, TlsMode};
+use pasarela_server::sftp::{Fingerprint, HostKeys};
+use pasarela_server::{Config, Handle, Protocol, Server, Settings, Ssh, TlsMode};
 use pasarela_session::account::TlsNeed;
 use pasarela_tls::ServerTls;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -47,14 +48,16 @@ pub(crate) fn run(flags: &ServeFlags) -> Result<(), Failure> {
 
 async fn serve(mut operator: Operator, loaded: Loaded) -> Result<(), Failure> {
     let [mut interrupt, mut terminate, mut hangup] = signals()?;
-    let settings = operator.settings(&loaded.typed)?;
     let listeners = listen::listeners(&loaded.typed)?;
-    let sockets = listeners
-        .iter()
-        .map(|listener| Ok((listener.socket.local_addr()?, listener.implicit)))
-        .collect::<std::io::Result<Vec<_>>>()
-        .map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
-    if settings.tls.is_none() && sockets.iter().any(|(_, implicit)| *implicit) {
+    operator.speaks_sftp = listeners.iter().any(|listener| listener.protocols.sftp);
+    let settings = operator.settings(&loaded.typed)?;
+    let mut sockets = Vec::new();
+    for listener in &listeners {
+        let address = listener.socket.local_addr();
+        let address = address.map_err(|error| Problem::new(error.to_string()).fails(Kind::Bind))?;
+        sockets.extend(listener.protocols.iter().map(|protocol| (address, protocol)));
+    }
+    if settings.tls.is_none() && sockets.iter().any(|(_, protocol)| *protocol == Protocol::Ftps) {
         return Err(
             Problem::new("implicit FTPS is TLS, which `tls.mode` turns off").fails(Kind::Configuration)
         );
@@ -149,6 +152,10 @@ struct Operator {
     certificate: Option<Certificate>,
     /// The ladder, which reloads leave standing.
     reach: Reach,
+    /// What SSH clients know the server by; none where it does not speak SFTP.
+    host_keys: Vec<Fingerprint>,
+    /// Whether a socket speaks it, also one that the service manager passed.
+    speaks_sftp: bool,
 }
 
 /// The certificate in use.
@@ -179,6 +186,8 @@ impl Operator {
                 state_dir,
                 certificate: None,
                 reach,
+                host_keys: Vec::new(),
+                speaks_sftp: false,
             },
             loaded,
         ))
@@ -194,9 +203,13 @@ impl Operator {
                     .map_err(|problem| problem.fails(Kind::Configuration))?,
             ),
         };
+        let ssh = self
+            .ssh(typed)
+            .map_err(|problem| problem.fails(Kind::Configuration))?;
         Ok(Settings {
             users: Arc::new(users),
             tls,
+            ssh,
             tls_mode: typed.tls_mode,
             data_ports: typed.data_ports,
             require_resumption: typed.require_resumption,
@@ -208,6 +221,26 @@ impl Operator {
             greeting: typed.greeting.clone(),
             host_names: typed.host_names.clone(),
         })
+    }
+
+    /// SSH with the configured keys, or with those that were made at the first run.
+    fn ssh(&mut self, typed: &Typed) -> Result<Option<Ssh>, Problem> {
+        if !self.speaks_sftp {
+            return Ok(None);
+        }
+        let keys = match typed.host_keys.is_empty() {
+            false => HostKeys::from_files(&typed.host_keys),
+            true => {
+                let dir = typed.state_dir.clone().map_or_else(surroundings::state_dir, Ok)?;
+                HostKeys::in_folder(&dir)
+            }
+        };
+        let keys = keys.map_err(|error| {
+            Problem::new(error.to_string())
+                .hint("name another folder for the keys with --state-dir, or bring your own: host_keys under [sftp]")
+        })?;
+        self.host_keys = keys.fingerprints();
+        Ok(Some(Ssh::new(&keys)))
     }
 
     /// TLS with the configured certificate. Once there is one it is kept, so that its tickets stay good.
@@ -322,9 +355,9 @@ impl Operator {
     }
 
     /// Tells where the server can be reached: a block for a person, or one event for a machine.
-    fn announce(&self, typed: &Typed, sockets: Vec<(std::net::SocketAddr, bool)>) {
-        for (address, implicit) in &sockets {
-            tracing::info!(implicit, "listening on {address}");
+    fn announce(&self, typed: &Typed, sockets: Vec<(std::net::SocketAddr, Protocol)>) {
+        for (address, protocol) in &sockets {
+            tracing::info!(?protocol, "listening on {address}");
         }
         let shown = typed
             .accounts
@@ -354,6 +387,7 @@ impl Operator {
             tls: typed.tls_mode,
             fingerprint: certificate.map(|certificate| certificate.fingerprint.clone()),
             pin: certificate.map(|certificate| certificate.pin.clone()),
+            host_keys: self.host_keys.clone(),
             certificate: certificate
                 .and_then(|c| c.source.to_trust())
                 .filter(|path| path.exists()),
@@ -364,6 +398,7 @@ impl Operator {
             tracing::info!(
                 urls = ?facts.urls(),
                 fingerprint = facts.fingerprint,
+                host_keys = ?facts.host_keys.iter().map(|key| &key.sha256).collect::<Vec<_>>(),
                 user = facts.user,
                 // Nobody could log in otherwise.
                 made_password = facts.password.as_ref().map(Secret::reveal),

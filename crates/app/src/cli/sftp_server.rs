@@ -9,7 +9,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Args, ValueHint};
 use pasarela_dtp::Pace;
 use pasarela_server::sftp::{self, Terms};
-use pasarela_session::account::TlsNeed;
+use pasarela_session::account::{AuthorizedKeys, TlsNeed};
 use pasarela_session::{Account, May, Session};
 use pasarela_store::local::{Durability, Local, Options};
 
@@ -119,6 +119,7 @@ fn session(flags: &Flags) -> Result<Session, Problem> {
         rate: None,
         session_rate: None,
         sessions: None,
+        authorized_keys: AuthorizedKeys::default(),
     };
     Ok(Session::new(Arc::new(account), Pace::default()))
 }

@@ -126,6 +126,10 @@ pub(crate) const KEYS: &[Key] = &[
         "Where to listen for FTP and explicit FTPS. A bare port means every address, IPv6 and IPv4.").at_start(),
     key("ftp.implicit_listen", Kind::Listens, Value("[]"), Some("implicit-listen"),
         "Where to listen for implicit FTPS, which is TLS from the first byte (commonly port 990).").at_start(),
+    key("ftp.protocols", Kind::Texts, Value("[\"ftp\"]"), Some("protocols"),
+        "What is spoken at the addresses of ftp.listen: \"ftp\" (and FTPS after AUTH TLS), \"ftps\" (TLS from the first \
+         byte), \"sftp\". Of several, the client's first word tells; who keeps silent is greeted as an FTP client after \
+         half a second.").at_start(),
     key("ftp.greeting", Kind::Text, Value("\"Pasarela\""), None,
         "The words of the greeting."),
     key("ftp.host_names", Kind::Texts, Value("[]"), None,
@@ -141,6 +145,13 @@ pub(crate) const KEYS: &[Key] = &[
          offers none is refused."),
     key("ftp.data.active", Kind::Switch, Value("true"), None,
         "Whether active mode (PORT and EPRT, to the client's own address only) is served."),
+    key("sftp.listen", Kind::Listens, Value("[]"), Some("sftp-listen"),
+        "Where to listen for SFTP (commonly port 22, or 2022 beside another SSH server). The accounts are the same; \
+         there is no shell and no forwarding.").at_start(),
+    key("sftp.host_keys", Kind::Texts, Value("[]"), None,
+        "Files of private keys that SSH clients know this server by, in OpenSSH's format and without a passphrase; \
+         relative ones begin at the folder of the configuration file. None: an Ed25519 and an ECDSA key are made at the \
+         first run and kept in the state directory."),
     key("tls.mode", Kind::Words(&["required", "optional", "off"]), Value("\"required\""), Some("tls"),
         "Whether sessions must be protected. \"required\": every account with a password must use TLS for \
          commands and data. \"optional\": the client decides. \"off\": TLS is not offered."),
@@ -228,7 +239,12 @@ pub(crate) const KEYS: &[Key] = &[
     key("user.name", Kind::Text, Example("\"anna\""), None,
         "The name to log in with: letters, digits and . _ @ - (at most 64)."),
     key("user.password", Kind::Text, Example("\"$argon2id$v=19$m=19456,t=2,p=1$…$…\""), None,
-        "The hash that `pasarela passwd` prints."),
+        "The hash that `pasarela passwd` prints; an account that has authorized keys can go without."),
+    key("user.authorized_keys", Kind::Texts, Example("[\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID7YOmvZhZ6lENivdkm73HHm5NtNEb7iDCJTmw8uqyAR anna@home\"]"), None,
+        "Public keys that log in over SFTP, lines as in OpenSSH's authorized_keys. `cert-authority` before one makes good \
+         whatever certificate it signed for this name."),
+    key("user.authorized_keys_file", Kind::Path, Example("\"/etc/pasarela/keys/anna\""), None,
+        "A file of such lines, read at every login."),
     key("user.root", Kind::Path, Example("\"/srv/ftp/anna\""), None,
         "The account's folder; storage.root when missing."),
     key("user.may", Kind::Permissions, Value("\"all\""), None,

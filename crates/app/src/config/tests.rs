@@ -210,7 +210,7 @@ fn an_unknown_key_is_told_with_its_place_and_the_nearest_name() {
     assert_eq!(
         complaint("[[user]]\nname = \"a\"\npassword = \"$argon2id$x\"\nroot = \"/\"\nshell = \"sh\""),
         "error: /etc/p.toml:5:1: unknown key `shell` in [[user]]\n\
-         hint: known here: name, password, root, may, tls, rate, session_rate, sessions"
+         hint: known here: name, password, authorized_keys, authorized_keys_file, root, may, tls, rate, session_rate, sessions"
     );
 }
 
@@ -254,7 +254,7 @@ fn what_does_not_go_together_is_told() {
         (
             "ftp.listen = []",
             "error: /etc/p.toml:1:14: there is no address to listen on\n\
-             hint: name one in `ftp.listen` or `ftp.implicit_listen`",
+             hint: name one in `ftp.listen`, `ftp.implicit_listen` or `sftp.listen`",
         ),
         (
             "[anonymous]\nenabled = true",

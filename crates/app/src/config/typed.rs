@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pasarela_reach::{Forward, Plan, PublicHost, TurnServer, Via};
-use pasarela_server::{DataPorts, RequireResumption, TlsMode};
-use pasarela_session::account::TlsNeed;
+use pasarela_server::sftp::check_authorized_keys;
+use pasarela_server::{DataPorts, Protocol, Protocols, RequireResumption, TlsMode};
+use pasarela_session::account::{AuthorizedKeys, TlsNeed};
 use pasarela_session::limits::Limits;
 use pasarela_session::{May, Permission};
 use pasarela_store::local::Durability;
@@ -22,7 +23,10 @@ use crate::surroundings;
 #[derive(Debug)]
 pub(crate) struct Typed {
     pub(crate) listen: Vec<ListenAddress>,
+    pub(crate) protocols: Protocols,
     pub(crate) implicit_listen: Vec<ListenAddress>,
+    pub(crate) sftp_listen: Vec<ListenAddress>,
+    pub(crate) host_keys: Vec<PathBuf>,
     pub(crate) greeting: String,
     pub(crate) host_names: Vec<String>,
     pub(crate) data_ports: DataPorts,
@@ -57,11 +61,14 @@ pub(crate) struct Account {
     pub(crate) rate: Option<Rate>,
     pub(crate) session_rate: Option<Rate>,
     pub(crate) sessions: Option<u32>,
+    pub(crate) authorized_keys: AuthorizedKeys,
 }
 
 /// How an account proves itself.
 #[derive(Debug, Clone)]
 pub(crate) enum Proof {
+    /// By a public key alone.
+    Keys,
     /// By the password of this argon2id hash.
     Hash(Secret),
     /// By this password.
@@ -128,7 +135,10 @@ impl Reader<'_> {
         });
         let typed = Typed {
             listen: self.need("ftp.listen", listens),
+            protocols: self.protocols(),
             implicit_listen: self.need("ftp.implicit_listen", listens),
+            sftp_listen: self.need("sftp.listen", listens),
+            host_keys: self.host_keys(),
             greeting: self.need("ftp.greeting", one_line),
             host_names: self.need("ftp.host_names", |found| list(found, host_name)),
             data_ports: self.need("ftp.data.ports", |found| {
@@ -251,12 +261,43 @@ impl Reader<'_> {
         }
     }
 
+    fn protocols(&mut self) -> Protocols {
+        let named = |item: &Found| {
+            Ok(match word(item, &["ftp", "ftps", "sftp"])?.as_str() {
+                "ftps" => Protocol::Ftps,
+                "sftp" => Protocol::Sftp,
+                _ => Protocol::Ftp,
+            })
+        };
+        self.need("ftp.protocols", |found| match list(found, named)? {
+            named if named.is_empty() => Err(Problem::new("no protocol is left to speak")
+                .hint("name some of \"ftp\", \"ftps\" and \"sftp\"")),
+            named => Ok(named.into_iter().collect()),
+        })
+    }
+
+    fn host_keys(&mut self) -> Vec<PathBuf> {
+        let Some(found) = self.raw.values.get("sftp.host_keys") else {
+            return Vec::new();
+        };
+        let Value::List(items) = &found.value else {
+            // Says what is wrong with it.
+            return self.need("sftp.host_keys", |found| list(found, |_| Ok(PathBuf::new())));
+        };
+        items.iter().filter_map(|item| self.as_path(item)).collect()
+    }
+
     /// What listeners and TLS ask of each other.
     fn sockets(&mut self, typed: &Typed) {
-        if typed.listen.is_empty() && typed.implicit_listen.is_empty() {
+        if typed.listen.is_empty() && typed.implicit_listen.is_empty() && typed.sftp_listen.is_empty() {
             let problem = Problem::new("there is no address to listen on")
-                .hint("name one in `ftp.listen` or `ftp.implicit_listen`");
+                .hint("name one in `ftp.listen`, `ftp.implicit_listen` or `sftp.listen`");
             self.wrong(&self.origin("ftp.listen"), problem);
+        }
+        if typed.tls_mode == TlsMode::Off && typed.protocols.ftps && !typed.listen.is_empty() {
+            let problem = Problem::new("implicit FTPS is TLS, which `tls.mode` turns off")
+                .hint("use `tls.mode = \"optional\"` (--tls optional), or leave \"ftps\" out");
+            self.wrong(&self.origin("ftp.protocols"), problem);
         }
         if typed.tls_mode == TlsMode::Off && !typed.implicit_listen.is_empty() {
             let problem = Problem::new("implicit FTPS is TLS, which `tls.mode` turns off")
@@ -316,7 +357,10 @@ impl Reader<'_> {
         values: &BTreeMap<&'static str, Found>,
         shared: &Shared,
     ) -> Option<Account> {
-        let (Some(name), Some(password)) = (values.get("user.name"), values.get("user.password")) else {
+        let authorized_keys = self.authorized_keys(values);
+        let password = values.get("user.password");
+        let proves = password.is_some() || !authorized_keys.is_empty();
+        let (Some(name), true) = (values.get("user.name"), proves) else {
             let missing = if values.contains_key("user.name") {
                 "password"
             } else {
@@ -330,13 +374,14 @@ impl Reader<'_> {
             return None;
         };
         let name_text = self.keep(&name.origin, text(name).and_then(|name| account_name(&name)));
-        let hash = self.keep(
-            &password.origin,
-            text(password).and_then(|text| password_hash(&text)),
-        );
+        let proof = password.map_or(Proof::Keys, |password| {
+            let hash = text(password).and_then(|text| password_hash(&text));
+            Proof::Hash(Secret::new(self.keep(&password.origin, hash)))
+        });
         let root = values.get("user.root").and_then(|found| self.as_path(found));
         let root = self.root(origin, &name_text, root, shared);
-        let mut account = shared.account(name_text, Proof::Hash(Secret::new(hash)), root);
+        let mut account = shared.account(name_text, proof, root);
+        account.authorized_keys = authorized_keys;
         for (path, found) in values {
             let result = match *path {
                 "user.may" => permissions(found).map(|may| account.may = shared.allowed(may)),
@@ -361,6 +406,24 @@ impl Reader<'_> {
             self.keep(&found.origin, result);
         }
         Some(account)
+    }
+
+    /// The public keys of one `[[user]]`; lines that would be good for nobody are told.
+    fn authorized_keys(&mut self, values: &BTreeMap<&'static str, Found>) -> AuthorizedKeys {
+        let lines = values.get("user.authorized_keys").map(|found| {
+            let line = |item: &Found| {
+                let line = filled(item)?;
+                check_authorized_keys(&line).map_err(Problem::new)?;
+                Ok(line)
+            };
+            self.keep(&found.origin, list(found, line))
+        });
+        AuthorizedKeys {
+            lines: lines.unwrap_or_default(),
+            file: values
+                .get("user.authorized_keys_file")
+                .and_then(|found| self.as_path(found)),
+        }
     }
 
     /// An account's root: its own or that of all.
@@ -446,6 +509,7 @@ impl Shared {
             rate: self.rate,
             session_rate: self.session_rate,
             sessions: None,
+            authorized_keys: AuthorizedKeys::default(),
         }
     }
 

@@ -156,6 +156,14 @@ impl Control {
         }
     }
 
+    /// The replies to two commands, which go out at once.
+    pub(super) async fn both(&mut self, first: Vec<u8>, second: Vec<u8>) -> Result<(Reply, Reply), Failure> {
+        match self.run(Errand::Pair(first, second)).await? {
+            Outcome::Both(first, second) => Ok((first, second)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// The next thing that happens to the open errand. May be dropped at any time without loss.
     pub(super) async fn next(&mut self) -> Result<Event, Failure> {
         if let Some(failure) = &self.failed {
@@ -229,6 +237,11 @@ impl Control {
                 Some(Err(_)) => self.pi.handle_end_of_input(Instant::now()),
             }
         }
+    }
+
+    /// Says NOOP while a transfer runs. It goes out with the next call of [`Control::next`].
+    pub(super) fn keep_alive(&mut self) {
+        self.pi.keep_alive();
     }
 
     pub(super) fn data_ended(&mut self) {

@@ -14,13 +14,14 @@ use pasarela_ftp_proto::user_pi::{Endpoint, Errand, Form, Outcome, Reply};
 use pasarela_tls::ClientTls;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::control::{Control, Event, unexpected};
 use super::dial::{DataError, Route, dial_data};
 use super::login::{Connection, tls_failure};
 use super::pool::Pool;
 use super::site::Options;
+use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
 use crate::{Failure, FailureKind};
 
@@ -59,6 +60,8 @@ pub(super) struct Transfer {
     /// The reply that ended it, or why none comes.
     end: Option<Result<Outcome, Failure>>,
     stall: Duration,
+    /// How often NOOP is said, and when next; `None`: the server does not answer it now.
+    noop: Option<(Duration, Instant)>,
 }
 
 /// After the server has said that a transfer failed, the most that its data connection is waited for.
@@ -78,9 +81,17 @@ impl Connection {
         doing: &str,
     ) -> Result<Transfer, Failure> {
         let options = &pool.site.options;
+        let since = Instant::now().into_std();
         let prospect = self.prospect(pool).await?;
+        let since = Stopwatch::lap(options.stopwatch.as_ref(), Phase::DataConnection, since);
         let tls = self.tls.clone();
-        begin(&mut self.control, prospect, tls, options, restart, command, doing).await
+        let mut begun = begin(&mut self.control, prospect, tls, options, restart, command, doing).await?;
+        Stopwatch::lap(options.stopwatch.as_ref(), Phase::Begin, since);
+        begun.noop = self
+            .software
+            .answers_noop()
+            .then(|| (options.noop_every, Instant::now() + options.noop_every));
+        Ok(begun)
     }
 
     async fn prospect(&mut self, pool: &Pool) -> Result<Prospect, Failure> {
@@ -91,7 +102,6 @@ impl Connection {
         } else {
             match self.passive(before, options).await {
                 Ok((way, tcp)) => (way, Prospect::Connected(tcp)),
-
                 Err(failure)
                     if may_be_active(&self.control, options) && failure.kind == FailureKind::Data =>
                 {
@@ -257,6 +267,7 @@ pub(super) async fn begin(
         wire,
         end,
         stall: options.stall_timeout,
+        noop: None,
     })
 }
 
@@ -367,23 +378,30 @@ impl Transfer {
 
     /// Reads on into `buf`, as far as there is room; 0 is the end of the data. May be dropped without loss.
     pub(super) async fn read(&mut self, control: &mut Control, buf: &mut BytesMut) -> Result<usize, Failure> {
+        let mut since = Instant::now();
         loop {
             let patience = if self.is_refused() {
                 AFTER_REFUSAL
             } else {
                 self.stall
             };
+            let noop = self.keep_alive(control).await;
             tokio::select! {
                 biased;
                 read = self.wire.read_buf(buf) => return read.map_err(|error| self.cut(&error)),
-                event = control.next(), if self.end.is_none() => self.heard(event),
-                () = sleep(patience) => return Err(self.stalled()),
+                event = control.next(), if self.end.is_none() => {
+                    self.heard(event);
+                    since = Instant::now();
+                }
+                () = sleep_until(since + patience) => return Err(self.stalled()),
+                () = noop => {}
             }
         }
     }
 
     /// Writes all of `bytes`.
     pub(super) async fn write(&mut self, control: &mut Control, mut bytes: Bytes) -> Result<(), Failure> {
+        let mut moved = Instant::now();
         while !bytes.is_empty() {
             if self.end.is_some() {
                 return Err(self.refusal("take the file").unwrap_or_else(|| {
@@ -393,18 +411,45 @@ impl Transfer {
                     )
                 }));
             }
+            let noop = self.keep_alive(control).await;
             tokio::select! {
                 biased;
                 written = self.wire.write_buf(&mut bytes) => {
                     if let Err(error) = written {
                         return Err(self.explain(control, &error).await);
                     }
+                    moved = Instant::now();
                 }
                 event = control.next(), if self.end.is_none() => self.heard(event),
-                () = sleep(self.stall) => return Err(self.stalled()),
+                () = sleep_until(moved + self.stall) => return Err(self.stalled()),
+                () = noop => {}
             }
         }
         Ok(())
+    }
+
+    /// Says NOOP when it is time, and sends it even where data leaves the control connection no turn; until it is time
+    /// again.
+    async fn keep_alive(&mut self, control: &mut Control) -> impl Future<Output = ()> + use<> {
+        if let Some((every, at)) = &mut self.noop
+            && self.end.is_none()
+            && *at <= Instant::now()
+        {
+            *at = Instant::now() + *every;
+            control.keep_alive();
+            tokio::select! {
+                biased;
+                event = control.next() => self.heard(event),
+                () = std::future::ready(()) => {}
+            }
+        }
+        let at = self.noop.filter(|_| self.end.is_none()).map(|(_, at)| at);
+        async move {
+            match at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Ends an upload's data: goodbye, and what the server has to say to that (tickets among it).
@@ -435,7 +480,7 @@ impl Transfer {
                 read = self.wire.read_buf(&mut rest) => if !matches!(read, Ok(1..)) { return Ok(()) },
                 event = control.next(), if self.end.is_none() => {
                     self.heard(event);
-                    let soon = tokio::time::Instant::now() + AFTER_REPLY;
+                    let soon = Instant::now() + AFTER_REPLY;
                     alarm.as_mut().reset(soon);
                 }
                 () = &mut alarm => return Ok(()),

@@ -177,17 +177,19 @@ pub(super) async fn dial_data(
     match route {
         Route::Direct => Ok(connect_from(from, SocketAddr::new(peer.ip(), port)).await?),
         Route::Through(proxy, host) => {
-            let mut tcp = connect_from(from, peer).await?;
-            let connected = proxy.connect(&mut tcp, host, port).await;
-            connected.map_err(|refused| {
+            let connected = async {
+                let mut tcp = connect_from(from, peer).await?;
+                proxy.connect(&mut tcp, host, port).await?;
+                Ok(tcp)
+            };
+            connected.await.map_err(|refused: Refused| {
                 let host = match host {
                     Host::Name(name) => name.clone(),
                     Host::Address(address) => address.to_string(),
                 };
                 let failure = refused_by(proxy, &refused, FailureKind::Data, &host, port);
                 DataError::Proxy(Box::new(failure))
-            })?;
-            Ok(tcp)
+            })
         }
     }
 }

@@ -12,8 +12,9 @@ use super::control::{Control, Event, unexpected};
 use super::dial::dial;
 use super::site::{Security, Site};
 use super::software::Software;
+use super::stopwatch::{Phase, Stopwatch};
 use super::wire::Wire;
-use crate::{Failure, FailureKind};
+use crate::{Algorithm, Failure, FailureKind};
 
 /// A control connection that is logged in.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Connection {
     pub(super) control: Control,
     pub(super) features: Arc<Features>,
     pub(super) software: Software,
+    /// What HASH computes here, where that was chosen.
+    pub(super) hash: Option<Algorithm>,
     /// Protects data connections; `None`: nothing is protected.
     pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) used: Instant,
@@ -65,22 +68,28 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     };
     let tls = new(&site.trust, &site.host, site.port).map(Arc::new);
     let memory = known(site).await?;
+    let lap = |phase, since| Stopwatch::lap(site.options.stopwatch.as_ref(), phase, since);
+    let since = Instant::now();
     let (tcp, route) = dial(&site.host, site.port, &site.options).await?;
+    let mut since = lap(Phase::Connect, since);
 
     let mut secured = None;
     let wire = if site.security == Security::Implicit {
         let tls = tls.clone().map_err(distrust)?;
         let (wire, shown) = shake_hands(site, &tls, tcp).await?;
         secured = Some((tls, shown));
+        since = lap(Phase::Tls, since);
         wire
     } else {
         Wire::Plain(tcp)
     };
     let mut control = Control::new(wire, route, site.patience())?;
     let greeting = expect(control.run(Errand::Greeting).await?, "greet us")?;
+    since = lap(Phase::Greeting, since);
 
     if site.security != Security::Implicit {
         secured = protect(site, &mut control, tls, memory).await?;
+        since = lap(Phase::Tls, since);
     } else {
         expect(
             control.run(Errand::ProtectData).await?,
@@ -88,6 +97,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
         )?;
     }
     log_in(site, &mut control).await?;
+    since = lap(Phase::Login, since);
     tracing::info!(host = site.host, protected = secured.is_some(), "logged in");
     if let Some((_, shown)) = &secured {
         remember(site, shown, memory).await;
@@ -96,6 +106,7 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
         Outcome::Surveyed(features) => Arc::new(*features),
         other => return Err(unexpected(&other)),
     };
+    lap(Phase::Survey, since);
     if let Some((tls, _)) = &secured
         && features.parameters("ALPN") == Some("ftp-data")
     {
@@ -103,7 +114,8 @@ async fn attempt_to_open(site: &Site, tls12: bool) -> Result<Connection, Failure
     }
     Ok(Connection {
         control,
-        software: Software::of(greeting.text(), &features),
+        software: Software::of(&greeting.lines.concat(), &features),
+        hash: None,
         features,
         tls: secured.map(|(tls, _)| tls),
         used: Instant::now(),

@@ -12,9 +12,11 @@ mod remote;
 mod renaming;
 mod site;
 mod software;
+mod stopwatch;
 mod wire;
 mod writing;
 
 pub(crate) use dial::dial;
 pub use remote::FtpRemote;
 pub use site::{Family, Options, Security, Site};
+pub use stopwatch::{Phase, Stopwatch};

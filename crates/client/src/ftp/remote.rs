@@ -86,6 +86,7 @@ impl FtpRemote {
         }
         let (mut lease, features) = self.lease().await?;
         let name = path.to_bytes();
+        let software = self.pool.software();
         let control = &mut lease.connection()?.control;
         if features.has("MLST") {
             let reply = control.command("MLST", &name).await?;
@@ -104,9 +105,19 @@ impl FtpRemote {
                 return Err(Failure::refused("tell what stands there", reply));
             }
         }
-        let size = control.command("SIZE", &name).await?;
+        let (size, mut time) = match software.reads_on() {
+            true => {
+                let (size, time) = ([b"SIZE ", &name[..]].concat(), [b"MDTM ", &name[..]].concat());
+                let (size, time) = control.both(size, time).await?;
+                (size, Some(time))
+            }
+            false => (control.command("SIZE", &name).await?, None),
+        };
         if let Some(size) = number_of(&size) {
-            let time = control.command("MDTM", &name).await?;
+            let time = match time.take() {
+                Some(time) => time,
+                None => control.command("MDTM", &name).await?,
+            };
             let modified = (time.code == 213)
                 .then(|| parse_time_val(time.text().trim_ascii()))
                 .flatten();
@@ -405,12 +416,16 @@ impl Remote for FtpRemote {
         }
         let name = path.to_bytes();
         let mut lease = self.pool.lease().await?;
-        let control = &mut lease.connection()?.control;
+        let connection = lease.connection()?;
+        let control = &mut connection.control;
         let (hash, verb) = names_of(algorithm);
         let reply = if offers_hash(&features, hash) {
-            let chosen = control.command("OPTS", format!("HASH {hash}").as_bytes()).await?;
-            if !chosen.is_done() {
-                return Ok(None);
+            if connection.hash != Some(algorithm) {
+                let chosen = control.command("OPTS", format!("HASH {hash}").as_bytes()).await?;
+                if !chosen.is_done() {
+                    return Ok(None);
+                }
+                connection.hash = Some(algorithm);
             }
             if let Some(span) = &span {
                 // draft-bryan-ftp-range: both inclusive.
@@ -447,6 +462,7 @@ impl Remote for FtpRemote {
         let restarts = features.has("REST");
         Abilities {
             exact_size: features.has("MLST") || features.has("SIZE"),
+            exact_listings: features.has("MLST"),
             exact_times: features.has("MLST") || features.has("MDTM"),
             time_precision: Duration::from_secs(1),
             set_times: features.has("MFMT"),
@@ -462,6 +478,11 @@ impl Remote for FtpRemote {
             parallel: self.pool.limit(),
             ..Abilities::default()
         }
+    }
+
+    async fn open_known(&self, path: &VirtualPath, size: u64) -> Result<Arc<dyn File>> {
+        let pool = Arc::clone(&self.pool);
+        Ok(Arc::new(Reading::start(pool, path.to_bytes(), Some(size))))
     }
 
     async fn uploads(&self, path: &VirtualPath) -> Result<Uploads> {

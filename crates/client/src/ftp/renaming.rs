@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use pasarela_ftp_proto::user_pi::Reply;
 use pasarela_store::{Kind, VirtualPath};
 
-use super::control::Control;
+use super::login::Connection;
 use super::remote::{FtpRemote, Outcome};
 use crate::transfer::beside;
 use crate::{Failure, FailureKind};
@@ -64,7 +64,7 @@ impl FtpRemote {
         replace: bool,
     ) -> Outcome<()> {
         let mut lease = self.pool.lease().await?;
-        let refusal = match rename(&mut lease.connection()?.control, from, to).await? {
+        let refusal = match rename(lease.connection()?, from, to).await? {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
@@ -79,23 +79,27 @@ impl FtpRemote {
             return Err(failure);
         };
         let mut lease = self.pool.lease().await?;
-        let control = &mut lease.connection()?.control;
-        if rename(control, to, &old).await?.is_err() {
+        let connection = lease.connection()?;
+        let is_now = |failure: Failure| {
+            let old = old.to_bytes();
+            failure.hint(format!(
+                "the file that stood there may now be {}",
+                old.escape_ascii()
+            ))
+        };
+        if rename(connection, to, &old).await.map_err(is_now)?.is_err() {
             return Err(failure);
         }
-        if let Err(refusal) = rename(control, from, to).await? {
+        if let Err(refusal) = rename(connection, from, to).await.map_err(is_now)? {
             // Where this fails too the old file is whole under its other name.
-            let back = rename(control, &old, to).await?;
+            let back = rename(connection, &old, to).await.map_err(is_now)?;
             let failure = Failure::refused("rename it", refusal);
             return Err(match back {
                 Ok(()) => failure,
-                Err(_) => failure.hint(format!(
-                    "the file that stood there is now {}",
-                    old.to_bytes().escape_ascii()
-                )),
+                Err(_) => is_now(failure),
             });
         }
-        let removed = control.command("DELE", &old.to_bytes()).await?;
+        let removed = connection.control.command("DELE", &old.to_bytes()).await?;
         if !removed.is_done() {
             tracing::warn!(old = %old.to_bytes().escape_ascii(), %removed, "the file that was replaced could not be removed");
         }
@@ -105,15 +109,25 @@ impl FtpRemote {
 
 /// RNFR and RNTO; the refusal of either.
 async fn rename(
-    control: &mut Control,
+    connection: &mut Connection,
     from: &VirtualPath,
     to: &VirtualPath,
 ) -> Outcome<std::result::Result<(), Reply>> {
-    // Looked at as a whole before half of it is sent.
-    let first = control.command("RNFR", &from.to_bytes()).await?;
+    let (from, to) = (from.to_bytes(), to.to_bytes());
+    let control = &mut connection.control;
+    if connection.software.reads_on() {
+        let (first, second) = ([b"RNFR ", &from[..]].concat(), [b"RNTO ", &to[..]].concat());
+        let (first, second) = control.both(first, second).await?;
+        return Ok(match (first.class() > 3, second.is_done()) {
+            (true, _) => Err(first),
+            (false, true) => Ok(()),
+            (false, false) => Err(second),
+        });
+    }
+    let first = control.command("RNFR", &from).await?;
     if first.class() > 3 {
         return Ok(Err(first));
     }
-    let second = control.command("RNTO", &to.to_bytes()).await?;
+    let second = control.command("RNTO", &to).await?;
     Ok(if second.is_done() { Ok(()) } else { Err(second) })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pasarela_ftp_proto::user_pi::{Credentials, Patience};
 use pasarela_tls::{KnownServers, Trust};
 
+use super::stopwatch::Stopwatch;
 use crate::{Proxy, Scheme, Secret, Url};
 
 /// A server and a login there.
@@ -96,8 +97,13 @@ pub struct Options {
     pub stall_timeout: Duration,
     /// For the reply that ends a transfer.
     pub end_timeout: Duration,
+    /// How often something is said on the control connection while a transfer runs, to servers that are known to answer
+    /// then. (TCP's own keepalive is on for all.)
+    pub noop_every: Duration,
     /// A passive data connection that has not come about after this long is asked for in the other way too.
     pub passive_patience: Duration,
+    /// Takes the times of connections and transfers.
+    pub stopwatch: Option<Stopwatch>,
 }
 
 impl Default for Options {
@@ -114,7 +120,9 @@ impl Default for Options {
             reply_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
             end_timeout: Duration::from_secs(60),
+            noop_every: Duration::from_secs(30),
             passive_patience: Duration::from_secs(2),
+            stopwatch: None,
         }
     }
 }

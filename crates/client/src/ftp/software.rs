@@ -10,25 +10,45 @@ use pasarela_ftp_proto::user_pi::Features;
 pub(super) enum Software {
     Pasarela,
     Vsftpd,
+    ProFtpd,
+    Pyftpdlib,
     Other,
 }
 
 impl Software {
-    /// By the last line of the greeting, and what the survey found.
+    /// By the greeting, and what the survey found.
     pub(super) fn of(greeting: &[u8], features: &Features) -> Self {
         if features.software.as_deref() == Some("Pasarela") {
             return Self::Pasarela;
         }
         let greeting = String::from_utf8_lossy(greeting).to_ascii_lowercase();
-        match greeting.contains("(vsftpd ") {
-            true => Self::Vsftpd,
-            false => Self::Other,
+        let says = |name: &str| greeting.contains(name);
+        match () {
+            () if says("(vsftpd ") => Self::Vsftpd,
+            () if says("proftpd server ") => Self::ProFtpd,
+            () if greeting.starts_with("pyftpdlib ") => Self::Pyftpdlib,
+            () => Self::Other,
         }
     }
 
     /// An upload stands under its name only when all of it has come (README, "Uploads: what 226 promises").
     pub(super) fn publishes_whole(self) -> bool {
         self == Self::Pasarela
+    }
+
+    /// A command may follow another one before that is answered, RNTO behind RNFR above all: it reads on, and an RNFR that
+    /// is refused leaves nothing to rename.
+    ///
+    /// pyftpdlib would rename what the RNFR before that had named. Some of those unknown are said to throw away what
+    /// comes before they have answered.
+    pub(super) fn reads_on(self) -> bool {
+        matches!(self, Self::Pasarela | Self::Vsftpd | Self::ProFtpd)
+    }
+
+    /// NOOP during a transfer is answered at once, and with 200. vsftpd answers when the transfer has ended, Pure-FTPd with
+    /// 500.
+    pub(super) fn answers_noop(self) -> bool {
+        matches!(self, Self::Pasarela | Self::ProFtpd | Self::Pyftpdlib)
     }
 
     /// Several uploads, each behind REST, may write ranges of one file at once.
@@ -54,6 +74,8 @@ mod tests {
         for (greeting, features, expected) in [
             (&b"Welcome"[..], &ours, Software::Pasarela),
             (b"(vsFTPd 3.0.3)", &nothing, Software::Vsftpd),
+            (b"ProFTPD Server (test) [127.0.0.1]", &nothing, Software::ProFtpd),
+            (b"pyftpdlib 1.5.7 ready.", &nothing, Software::Pyftpdlib),
             (b"vsftpd is not here", &nothing, Software::Other),
             (b"", &nothing, Software::Other),
         ] {

@@ -11,7 +11,7 @@ use super::{NoteKind, Plan, Settings, Step};
 use crate::parallel::at_most;
 use crate::progress::{Event, Progress};
 use crate::remote::Place;
-use crate::transfer::{self, Error, Outcome, again};
+use crate::transfer::{self, Error, Known, Outcome, again};
 
 /// What carrying out a plan came to.
 #[derive(Debug, Default)]
@@ -151,11 +151,22 @@ impl Work {
         }
         let to = self.to.join(step.path());
         let to = to.map_err(|_| Error::target(ErrorKind::BadName))?;
-        if let Step::Copy { path, .. } = step {
+        if let Step::Copy {
+            path,
+            size,
+            replaces,
+            modified,
+        } = step
+        {
+            let known = Known {
+                source: modified.map(|modified| (*size, modified)),
+                is_new: !replaces,
+            };
             let from = self.from.join(path);
             let from = from.map_err(|_| Error::source(ErrorKind::BadName))?;
             // It tells its own progress.
-            let copied = transfer::copy(&from, &to, &self.settings.transfer, &self.progress, &self.stop);
+            let (options, progress) = (&self.settings.transfer, &self.progress);
+            let copied = transfer::copy_known(&from, &to, known, options, progress, &self.stop);
             return copied.await.map(Done::Copied);
         }
         let done = tokio::select! {

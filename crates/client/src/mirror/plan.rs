@@ -42,6 +42,7 @@ pub async fn plan(
     let mut drawing = Drawing {
         settings,
         clocks: Clocks::of(&from_can, &to_can),
+        has_exact_source: from_can.exact_listings,
         can_set_times: to_can.set_times && from_can.exact_times && settings.transfer.keep_times,
         ..Drawing::new(settings, &source, &target)
     };
@@ -73,6 +74,7 @@ struct Drawing<'a> {
     target: &'a Tree,
     clocks: Clocks,
     can_set_times: bool,
+    has_exact_source: bool,
     /// Source paths that nothing is done with, nor with what lies beneath.
     refused: BTreeSet<VirtualPath>,
     make_dirs: BTreeSet<VirtualPath>,
@@ -95,6 +97,7 @@ impl<'a> Drawing<'a> {
             target,
             clocks: Clocks::of(&crate::Abilities::default(), &crate::Abilities::default()),
             can_set_times: false,
+            has_exact_source: false,
             refused: BTreeSet::new(),
             make_dirs: BTreeSet::new(),
             copies: BTreeMap::new(),
@@ -320,7 +323,15 @@ impl<'a> Drawing<'a> {
         let copies = self.copies.into_iter();
         remove(self.in_the_way)
             .chain(self.make_dirs.into_iter().map(|path| Step::MakeDir { path }))
-            .chain(copies.map(|(path, (size, replaces))| Step::Copy { path, size, replaces }))
+            .chain(copies.map(|(path, (size, replaces))| {
+                let told = self.source.nodes.get(&path).map(|node| node.modified);
+                Step::Copy {
+                    modified: told.filter(|time| self.has_exact_source && *time > SystemTime::UNIX_EPOCH),
+                    path,
+                    size,
+                    replaces,
+                }
+            }))
             .chain(
                 self.set_times
                     .into_iter()

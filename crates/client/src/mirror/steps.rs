@@ -55,6 +55,9 @@ pub enum Step {
         size: u64,
         /// Whether a file stands at the target.
         replaces: bool,
+        /// Its time, where the source's listings tell exact ones.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        modified: Option<SystemTime>,
     },
     /// A file or a link is removed from the target.
     DeleteFile {

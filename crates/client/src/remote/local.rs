@@ -110,6 +110,8 @@ fn all() -> Abilities {
     Abilities {
         is_local: true,
         exact_size: true,
+        // Asking once more costs nothing here.
+        exact_listings: false,
         exact_times: true,
         time_precision: Duration::from_micros(1),
         set_times: true,

@@ -7,6 +7,7 @@ use store::ErrorKind;
 
 use super::may_pass;
 use crate::digest::Algorithm;
+use crate::{Failure, FailureKind};
 
 /// One end of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +114,18 @@ impl Error {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Place { error, .. } if may_pass(error))
+    }
+
+    /// Whether it may come from what was known of the source and is so no more.
+    pub(crate) fn may_be_stale(&self) -> bool {
+        let is_other = |failure: &Failure| failure.kind == FailureKind::Verify;
+        match self {
+            Self::Place { error, .. } => {
+                Failure::of(error).is_some_and(is_other) || error.kind == ErrorKind::PastEnd
+            }
+            Self::Changed => true,
+            other => other.is_verification(),
+        }
     }
 
     /// Whether what was transferred is not what it should be.

@@ -26,8 +26,8 @@ impl Job {
         let checked = self
             .check_after(at, knows_size, digest.as_ref(), by_source)
             .await?;
+        let time_kept = self.keep_time(at).await;
         self.put_in_place(at).await?;
-        let time_kept = self.keep_time().await;
         Ok(self.outcome(start, checked, time_kept))
     }
 
@@ -80,11 +80,11 @@ impl Job {
 
     /// Gives the target the source's modification time, where that is known and can be set. A failure is told and is
     /// no failure of the transfer.
-    pub(super) async fn keep_time(&self) -> bool {
+    pub(super) async fn keep_time(&self, at: &Place) -> bool {
         if !(self.options.keep_times && self.to_can.set_times && self.from_can.exact_times) {
             return false;
         }
-        match self.to.remote.set_modified(&self.to.path, self.modified).await {
+        match at.remote.set_modified(&at.path, self.modified).await {
             Ok(()) => true,
             Err(error) => {
                 let why = super::sentence(&error);

@@ -76,7 +76,8 @@ impl Job {
         if there == self.size {
             return Ok(Begun::Whole(by.checked()));
         }
-        if !can_go_on {
+        // Into the file itself only for who asked to go on with what stands there.
+        if !can_go_on || (self.aside().is_some() && !self.options.resume) {
             return Ok(Begun::Nothing);
         }
         Ok(Begun::Part(

@@ -77,7 +77,7 @@ pub(super) async fn copy(job: &Arc<Job>, count: usize) -> Result<Option<Outcome>
     };
     match renamed {
         Ok(checked) => {
-            let time_kept = job.keep_time().await;
+            let time_kept = job.keep_time(&job.to).await;
             Ok(Some(job.outcome(0, checked, time_kept)))
         }
         Err(error) => {

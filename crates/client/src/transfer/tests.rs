@@ -50,6 +50,25 @@ async fn a_copy_has_the_content_and_the_time_and_is_checked_by_the_best_digest()
 }
 
 #[tokio::test]
+async fn what_was_known_is_not_asked_for_unless_it_turns_out_to_be_wrong() {
+    let size = MIB as u64;
+    for (known, expected) in [(size, time(5)), (size - 1, time(0)), (size + 1, time(0))] {
+        let (source, target, bytes) = pair(MIB).await;
+        let known = Known {
+            source: Some((known, time(5))),
+            is_new: true,
+        };
+        let (from, to) = (source.far("/a"), target.place("/b"));
+        let stop = CancellationToken::new();
+        let copied = copy_known(&from, &to, known, &options(), &Progress::default(), &stop).await;
+        assert_eq!(copied.unwrap().size, size);
+        assert_eq!(target.content("/b").await.unwrap(), bytes);
+        let there = Storage::stat(&target, &path("/b")).await.unwrap();
+        assert_eq!(there.modified, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_source_that_breaks_is_gone_on_with_where_it_broke() {
     let (source, target, bytes) = pair(3 * MIB).await;
     source

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use pasarela_client::{
-    Failure, FailureKind, FtpRemote, Known, KnownServers, Options, Security, Site, Trust, Url,
+    Failure, FailureKind, FtpRemote, Known, KnownServers, Local, Options, Place, Progress, Security, Site,
+    Trust, Url, transfer,
 };
 use pasarela_store::{Open, Result, Storage as _, VirtualPath};
 use server::{ENDS, End, Evil, Script};
+use tokio_util::sync::CancellationToken;
 
 fn path(text: &str) -> VirtualPath {
     VirtualPath::root().resolve(text.as_bytes()).unwrap()
@@ -352,5 +354,50 @@ async fn the_server_connects_to_us_only_when_that_was_asked_for_and_passive_mode
         let done = within(read(&FtpRemote::new(site), "a")).await;
         assert_eq!(done.is_ok(), asked, "{done:?}");
         assert_eq!(evil.has_heard("PORT"), asked);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_into_the_file_itself_where_nothing_can_be_renamed() {
+    let stor = |evil: &Evil| -> Vec<String> {
+        let heard = evil.heard().into_iter();
+        heard.filter(|line| line.starts_with("STOR")).collect()
+    };
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(here.path().join("x"), b"four").unwrap();
+    let from = Local::at(&here.path().join("x")).unwrap();
+    for (from_says, to_says, expected) in [
+        (
+            "350 go\r\n",
+            "250 fine\r\n",
+            &["STOR /folder/.a.e8b7be43.part"][..],
+        ),
+        (
+            "350 go\r\n",
+            "553 no\r\n",
+            &["STOR /folder/.a.e8b7be43.part", "STOR /folder/a"],
+        ),
+        ("550 Permission denied\r\n", "503 what\r\n", &["STOR /folder/a"]),
+    ] {
+        let script = Script::file(b"", 4, End::Done226)
+            .saying("RNFR", from_says)
+            .saying("RNTO", to_says);
+        let evil = Evil::start(script, false).await;
+        let to = Place {
+            remote: Arc::new(evil.remote()),
+            path: path("/folder/a"),
+        };
+        let (options, stop) = (transfer::Options::default(), CancellationToken::new());
+        let progress = Progress::default();
+        let copied = transfer::copy(&from, &to, &options, &progress, &stop);
+        within(copied).await.unwrap();
+        assert_eq!(stor(&evil), expected, "{:?}", evil.heard());
+        // What was written under the other name is not left there.
+        assert_eq!(
+            evil.has_heard("DELE /folder/.a."),
+            expected.len() == 2,
+            "{:?}",
+            evil.heard()
+        );
     }
 }

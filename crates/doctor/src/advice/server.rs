@@ -31,6 +31,10 @@ kinds! {
     CONNECT_CLIENT_FIREWALL = "connect.client-firewall", Failure, exit 3, rank 60,
         "a firewall at this end does not let the control port out",
         "ask whoever runs this network to let the port out, or try another network; ftps:// on port 990 may be allowed";
+    CONNECT_SERVER_FIREWALL = "connect.server-firewall", Failure, exit 3, rank 40,
+        "the host answers on other ports, and not on the control port: a firewall at its end drops it, or its router does not \
+         forward it",
+        "on the server's firewall let the port in, and on its router forward it";
     CONNECT_IPV6_FIREWALL = "connect.ipv6-firewall", Failure, exit 3, rank 50,
         "IPv6 packets get to the server's network and are not answered: its router's firewall is the usual cause",
         "on the server's router, let the port in for the server's IPv6 address; IPv6 needs no forwarding, but a permission";
@@ -46,6 +50,8 @@ kinds! {
     FAMILIES_IPV4 = "families.ipv4-fails", Warning, exit 0, rank 30,
         "the host has an IPv4 address that does not work, while IPv6 does",
         "let the ports in for IPv4, or take the A record away; until then use -6";
+    FAMILIES_NOT_HERE = "families.not-here", Note, exit 0, rank 0,
+        "the host has addresses of a family that this machine has no way out by", "";
 
     GREETING_HEARD = "greeting.heard", Ok, exit 0, rank 0,
         "the server greets", "";

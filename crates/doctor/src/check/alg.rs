@@ -32,11 +32,10 @@ pub(crate) async fn compare(visit: &Visit<'_>, protected: &[Attempt]) -> Option<
     let finding = Finding::new(&kinds::PASSIVE_ALG, says)
         .all_evidence(in_clear)
         .all_evidence(under_tls);
-    // A range that is forwarded in part only works now and then, too: once may be chance.
-    let is_sure = is_rewritten
-        || ask(visit)
-            .await
-            .is_some_and(|again| again.iter().any(Attempt::works));
+    // A range that is forwarded in part works now and then, too, and behind one name there may be two servers.
+    let is_sure = ask(visit).await.is_some_and(|again| {
+        (works && again.iter().any(Attempt::works)) || (is_rewritten && told(&again) == told(&clear))
+    });
     Some(if is_sure { finding } else { finding.likely() })
 }
 

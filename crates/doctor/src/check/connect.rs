@@ -36,11 +36,15 @@ pub(crate) async fn check(
         return None;
     }
     let lines: Vec<_> = knocks.iter().map(Knock::line).collect();
-    let failed: Vec<_> = knocks
-        .iter()
-        .filter(|knock| !knock.is_open())
-        .map(|knock| knock.to)
-        .collect();
+    let (mut failed, mut not_from_here) = (Vec::new(), Vec::new());
+    for knock in &knocks {
+        match knock.answer {
+            Answer::Open(_) => {}
+            // What this machine cannot even send says nothing of the server.
+            Answer::Unreachable(None) | Answer::Local(_) => not_from_here.push(knock.to),
+            _ => failed.push(knock.to),
+        }
+    }
     let mut opened = Vec::new();
     for knock in knocks {
         if let Answer::Open(tcp) = knock.answer {
@@ -75,6 +79,17 @@ pub(crate) async fn check(
             );
         }
     }
+    if let Some(first) = not_from_here.first() {
+        let addresses: Vec<_> = not_from_here.iter().collect();
+        let word = if first.is_ipv4() { "IPv4" } else { "IPv6" };
+        report.add(
+            Finding::new(
+                &kinds::FAMILIES_NOT_HERE,
+                format!("{} was not tried: this machine has no {word}", list(&addresses)),
+            )
+            .all_evidence(lines),
+        );
+    }
     Some(opened)
 }
 
@@ -98,7 +113,7 @@ fn list(addresses: &[&SocketAddr]) -> String {
 async fn diagnose(examination: &Examination, links: &Links, knocks: &[Knock]) -> Finding {
     let weight = |knock: &&Knock| match knock.answer {
         Answer::Refused(_) => 0,
-        Answer::Unreachable(Some(_)) | Answer::Expired(_) => 1,
+        Answer::Unreachable(Some(_)) | Answer::Prohibited(_) | Answer::Expired(_) => 1,
         Answer::Silent => 2,
         _ => 3,
     };
@@ -112,29 +127,44 @@ async fn diagnose(examination: &Examination, links: &Links, knocks: &[Knock]) ->
             &kinds::CONNECT_NO_ROUTE,
             format!("this machine has no way to {}", to.ip()),
         ),
-        Answer::Unreachable(Some(by)) | Answer::Expired(by) | Answer::Refused(Some(by)) if *by != to.ip() => {
-            match is_near(links, *by) {
-                true => Finding::new(
-                    &kinds::CONNECT_CLIENT_FIREWALL,
-                    format!("{by}, at this end, does not let connections to {to} out"),
-                ),
-                false => Finding::new(
-                    &kinds::CONNECT_UNREACHABLE,
-                    format!("{by} says that there is no way to {to}"),
-                ),
-            }
-        }
-        Answer::Unreachable(Some(_)) | Answer::Expired(_) => Finding::new(
+        Answer::Unreachable(Some(by)) | Answer::Expired(by) => Finding::new(
             &kinds::CONNECT_UNREACHABLE,
-            format!("{} forbids connections to port {}", to.ip(), to.port()),
+            format!("{by} says that there is no way to {}", to.ip()),
         ),
-        Answer::Refused(_) => match hairpin(links, to, true).await {
+        Answer::Refused(by) => match hairpin(links, to, true).await {
             Some(finding) => finding,
-            None => Finding::new(&kinds::CONNECT_REFUSED, format!("{to} refuses connections")),
+            None => refused(links, to, *by),
+        },
+        Answer::Prohibited(by) => match hairpin(links, to, true).await {
+            Some(finding) => finding,
+            None => refused(links, to, Some(*by)),
         },
         Answer::Silent => silent(examination, links, to).await,
     };
     finding.all_evidence(lines)
+}
+
+/// Somebody refuses: the host itself, or a router or firewall by ICMP.
+fn refused(links: &Links, to: SocketAddr, by: Option<IpAddr>) -> Finding {
+    match by {
+        Some(by) if by != to.ip() && is_near(links, by) => Finding::new(
+            &kinds::CONNECT_CLIENT_FIREWALL,
+            format!("{by}, at this end, does not let connections to {to} out"),
+        ),
+        Some(by) if by != to.ip() => Finding::new(
+            &kinds::CONNECT_UNREACHABLE,
+            format!("{by} does not let connections to {to} through"),
+        ),
+        Some(_) => Finding::new(
+            &kinds::CONNECT_REFUSED,
+            format!(
+                "a firewall of {} forbids connections to port {}",
+                to.ip(),
+                to.port()
+            ),
+        ),
+        None => Finding::new(&kinds::CONNECT_REFUSED, format!("{to} refuses connections")),
+    }
 }
 
 /// Nobody answers: how far do packets get, and do those to other ports get further?
@@ -178,13 +208,21 @@ async fn silent(examination: &Examination, links: &Links, to: SocketAddr) -> Fin
         .evidence(other.line(web));
     }
     let patience = examination.patience.as_secs();
-    let ipv6_arrives = to.is_ipv6() && class == Class::Global && way.last_router().is_some();
-    let finding = match ipv6_arrives {
-        true => Finding::new(
-            &kinds::CONNECT_IPV6_FIREWALL,
-            format!("packets to {} get close to it and are not answered", to.ip()),
+    let is_alive = to.port() != 443 && matches!(other.end(), Some((_, Hop::Open | Hop::Refused)));
+    let far = way.last_router().filter(|(number, _)| !way.is_near(*number));
+    let finding = match far {
+        _ if is_alive => Finding::new(
+            &kinds::CONNECT_SERVER_FIREWALL,
+            format!("{} answers on port 443, and not on port {}", to.ip(), to.port()),
         ),
-        false => Finding::new(
+        Some((_, router)) if to.is_ipv6() && class == Class::Global => Finding::new(
+            &kinds::CONNECT_IPV6_FIREWALL,
+            format!(
+                "packets to {} get as far as {router}, and are not answered",
+                to.ip()
+            ),
+        ),
+        _ => Finding::new(
             &kinds::CONNECT_SILENT,
             format!(
                 "nobody answers at {to} within {patience} s: no router there forwards the port (a carrier's cannot), a \

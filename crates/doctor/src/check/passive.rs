@@ -201,7 +201,7 @@ pub(crate) async fn attempt(
             }
         },
         Answer::Refused(by) => Outcome::Refused(by),
-        Answer::Expired(by) => Outcome::Unreachable(Some(by)),
+        Answer::Expired(by) | Answer::Prohibited(by) => Outcome::Unreachable(Some(by)),
         Answer::Unreachable(by) => Outcome::Unreachable(by),
         Answer::Silent | Answer::Local(_) => Outcome::Silent,
     };

@@ -106,18 +106,23 @@ struct Evidence {
     high_answers: bool,
 }
 
-/// Who refuses data connections.
+/// Who refuses data connections, by ICMP or, where nobody signs, by RST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refuser {
-    /// The host or router that has the server's address.
+    /// Signed by whoever has the server's address.
     Peer,
-    /// A router that passes the control port on.
-    Router,
-    /// The server itself, as far as hops tell.
-    Server,
+    /// Signed by a router at this end.
     Near(IpAddr),
+    /// Signed by a router elsewhere.
     Far(IpAddr),
-    Unknown,
+    /// The router that has the server's address, and passes the control port on; surely, or perhaps one before it.
+    Router { surely: bool },
+    /// This router at our end, or what comes behind it.
+    PerhapsNear(IpAddr),
+    /// This router, or the one before it.
+    PerhapsFar(IpAddr),
+    /// The server itself, or what stands right before it.
+    Server,
 }
 
 async fn where_stopped(
@@ -178,17 +183,22 @@ fn refuser(links: &Links, peer: IpAddr, by: Option<IpAddr>, closed: &Route, open
         };
     }
     let Some((hop, Hop::Refused)) = closed.end() else {
-        return Refuser::Unknown;
+        return Refuser::Server;
     };
+    // A router refuses what it would send on after it has counted: RST with so many hops is from that router, or from the
+    // rules of the one before.
+    let before = closed.last_router().filter(|(number, _)| number + 1 == hop);
     let is_last = open.end().is_some_and(|(end, _)| end == hop + 1);
-    match open.0.iter().find(|(number, _)| *number == hop) {
-        Some((_, Hop::Router(router))) if *router == peer => Refuser::Router,
-        // The first router of all refuses in the server's name where it has its address (hairpin), and the last one where
-        // it is the server's.
-        Some((_, Hop::Router(_))) if hop == 1 || is_last => Refuser::Unknown,
-        Some((_, Hop::Router(router))) => Refuser::Far(*router),
-        Some((_, Hop::Open)) => Refuser::Server,
-        _ => Refuser::Unknown,
+    let there = open
+        .0
+        .iter()
+        .find(|(number, _)| *number == hop)
+        .map(|(_, there)| *there);
+    match (before, there) {
+        (Some((number, before)), _) if closed.is_near(number) => Refuser::PerhapsNear(before),
+        (_, Some(Hop::Router(router))) if router == peer => Refuser::Router { surely: hop == 1 },
+        (_, Some(Hop::Router(router))) if !is_last && hop > 1 => Refuser::PerhapsFar(router),
+        _ => Refuser::Server,
     }
 }
 
@@ -259,12 +269,17 @@ fn judge(evidence: &Evidence) -> Vec<Finding> {
     match (evidence.refuser, nat) {
         (Some(Refuser::Near(by)), _) => return vec![client_firewall(Some(by))],
         (Some(Refuser::Far(by)), _) => return vec![between(by, None)],
-        (Some(Refuser::Router), Some(nat)) => return vec![not_forwarded(nat)],
-        (Some(Refuser::Peer | Refuser::Unknown), Some(nat)) => {
-            return vec![not_forwarded(nat).likely()];
+        (Some(Refuser::PerhapsFar(by)), _) => return vec![between(by, None).likely()],
+        (Some(Refuser::PerhapsNear(by)), nat) => {
+            let other = nat
+                .as_ref()
+                .map_or_else(&server_firewall, |nat| not_forwarded(nat));
+            return vec![client_firewall(Some(by)).likely(), other.likely()];
         }
+        (Some(Refuser::Router { surely: true }), Some(nat)) => return vec![not_forwarded(nat)],
+        (Some(_), Some(nat)) => return vec![not_forwarded(nat).likely()],
         (Some(Refuser::Peer), None) => return vec![server_firewall()],
-        (Some(_), _) => return vec![server_firewall().likely()],
+        (Some(_), None) => return vec![server_firewall().likely()],
         (None, _) => {}
     }
     match (evidence.place, nat) {
@@ -339,7 +354,7 @@ mod tests {
             (
                 Evidence {
                     nat: nat(),
-                    refuser: Some(Refuser::Router),
+                    refuser: Some(Refuser::Router { surely: true }),
                     ..evidence()
                 },
                 "passive.not-forwarded",

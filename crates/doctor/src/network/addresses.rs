@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use pasarela_reach::survey::Class;
 use pasarela_reach::{Outcome, Proof, Reason, Router, Via};
 
+use super::routers::answered;
 use super::{Facts, refusal};
 use crate::Finding;
 use crate::advice::network as kinds;
@@ -57,17 +58,18 @@ pub(super) fn ipv4(facts: &Facts) -> Vec<Finding> {
 /// IPv6: the address, and the firewall before it.
 pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
     let Some(own) = facts.ladder.view.source_v6 else {
-        return vec![Finding::new(
-            &kinds::IPV6_ABSENT,
-            "this machine has no global IPv6 address",
-        )];
+        return vec![
+            Finding::new(&kinds::IPV6_ABSENT, "this machine has no global IPv6 address")
+                .evidence("packets to the Internet leave from no address of 2000::/3"),
+        ];
     };
     let direct = facts
         .rungs(Via::Direct)
         .find(|rung| rung.outcome.endpoint().is_some_and(|endpoint| endpoint.is_ipv6()));
     if direct.is_some_and(|rung| rung.outcome.has_proof(Proof::DialBack)) {
         let says = format!("a relay of yours could connect to this machine's IPv6 address {own}");
-        return vec![Finding::new(&kinds::IPV6_OPEN, says)];
+        let endpoint = direct.and_then(|rung| rung.outcome.endpoint());
+        return vec![Finding::new(&kinds::IPV6_OPEN, says).all_evidence(endpoint.map(|e| e.to_string()))];
     }
     let router = facts
         .ladder
@@ -79,7 +81,11 @@ pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
             let says = format!(
                 "the router opens its IPv6 firewall on request, by {protocol}: {endpoint} leads here"
             );
-            return vec![Finding::new(&kinds::IPV6_PINHOLE, says).all_evidence(router)];
+            return vec![
+                Finding::new(&kinds::IPV6_PINHOLE, says)
+                    .all_evidence(router)
+                    .evidence(answered(rung)),
+            ];
         }
     }
     let closed = facts
@@ -105,7 +111,9 @@ pub(super) fn ipv6(facts: &Facts) -> Vec<Finding> {
             ),
         ),
     };
-    vec![finding.all_evidence(router.into_iter().chain(asked))]
+    let is_asked = facts.asked(Router::Ipv6).next().is_some();
+    let unasked = (!is_asked).then(|| "no router was asked to let connections through".to_owned());
+    vec![finding.all_evidence(router.into_iter().chain(asked).chain(unasked))]
 }
 
 /// A reason without the protocol's name, which stands before it already.

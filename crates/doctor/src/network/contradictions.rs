@@ -19,7 +19,7 @@ pub(crate) fn contradictions(ladder: &Report, differs: &'static Kind, closed: &'
                 if let Some(seen) = seen.filter(|seen| *seen != named && named.is_ipv4()) {
                     let says =
                         format!("the public address is said to be {named}, but the Internet sees {seen}");
-                    findings.push(Finding::new(differs, says));
+                    findings.push(Finding::new(differs, says).evidence(format!("{}: {endpoint}", rung.how)));
                 }
             }
             Outcome::Refused {

@@ -5,7 +5,7 @@ use std::io;
 use pasarela_reach::stun::Dependence;
 use pasarela_reach::{Reason, Situation, Via};
 
-use super::{Facts, refusal};
+use super::{Facts, refusal, with_hint};
 use crate::Finding;
 use crate::advice::network as kinds;
 
@@ -13,18 +13,16 @@ use crate::advice::network as kinds;
 pub(super) fn stun(facts: &Facts) -> Vec<Finding> {
     let seen = facts.ladder.view.seen_v4;
     if facts.plan.stun.is_empty() {
-        let mut finding = Finding::new(
+        let unasked = Finding::new(
             &kinds::STUN_NOT_ASKED,
             "no STUN server was asked, as none was named",
         );
-        if let Some(hint) = finding.advice.clone() {
-            finding = finding.evidence(hint);
-        }
         let relays = seen.map(|seen| {
             let says = format!("the relay sees this machine at {seen}");
-            Finding::new(&kinds::STUN_MAPPED_ADDRESS, says)
+            let relays = facts.rungs(Via::Relayed).map(|rung| rung.how.clone());
+            Finding::new(&kinds::STUN_MAPPED_ADDRESS, says).all_evidence(relays)
         });
-        return relays.into_iter().chain([finding]).collect();
+        return relays.into_iter().chain([with_hint(unasked)]).collect();
     }
     let over_udp: Vec<String> = facts
         .datagrams
@@ -83,7 +81,10 @@ pub(super) fn kind(facts: &Facts) -> Vec<Finding> {
     let has_word = facts.plan.public.is_some() || !facts.plan.forwards.is_empty();
     if has_word && facts.ladder.situation.contains(&Situation::NoHairpin) {
         let says = "the router does not lead connections to its own public address back into this network";
-        findings.push(Finding::new(&kinds::NO_HAIRPIN, says));
+        let dialled = facts.rungs(Via::Fixed).filter_map(|rung| rung.outcome.endpoint());
+        let evidence =
+            dialled.map(|endpoint| format!("dialled from here, {endpoint} did not lead to this machine"));
+        findings.push(Finding::new(&kinds::NO_HAIRPIN, says).all_evidence(evidence));
     }
     findings
 }

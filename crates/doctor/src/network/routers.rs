@@ -18,11 +18,13 @@ pub(super) fn mappings(facts: &Facts) -> Vec<Finding> {
     }
     if !facts.plan.rungs.contains(&Via::Mapped) {
         let says = "no router was asked for a mapping, as --reach does not allow it";
-        return vec![Finding::new(&kinds::MAPPING_NOT_ASKED, says)];
+        let allowed: Vec<&str> = facts.plan.rungs.iter().map(|via| via.word()).collect();
+        let evidence = format!("allowed: {}", allowed.join(", "));
+        return vec![Finding::new(&kinds::MAPPING_NOT_ASKED, says).evidence(evidence)];
     }
     let Some(gateway) = facts.ladder.view.gateway_v4 else {
         let says = "no router was asked for a mapping: the default route names none";
-        return vec![Finding::new(&kinds::MAPPING_NOT_ASKED, says)];
+        return vec![Finding::new(&kinds::MAPPING_NOT_ASKED, says).all_evidence(facts.interfaces())];
     };
     let mut findings = Vec::new();
     let next: Vec<&Rung> = facts
@@ -31,14 +33,15 @@ pub(super) fn mappings(facts: &Facts) -> Vec<Finding> {
         .collect();
     let own: Vec<&Rung> = facts.asked(Router::Own).collect();
     // Where the next router has mapped the port, the ladder does not speak of the first one any more.
-    if let Some((kind, protocol)) = own.iter().find_map(|rung| grants(rung)) {
-        let says = match own.iter().find_map(|rung| rung.outcome.endpoint()) {
+    if let Some((granted, (kind, protocol))) = own.iter().find_map(|rung| Some((rung, grants(rung)?))) {
+        let says = match granted.outcome.endpoint() {
             Some(endpoint) => {
                 format!("the router {gateway} maps ports on request, by {protocol}: {endpoint} leads here")
             }
             None => format!("the router {gateway} maps ports on request, by {protocol}"),
         };
-        findings.push(Finding::new(kind, says).all_evidence(refusals(&own)));
+        let finding = Finding::new(kind, says).evidence(answered(granted));
+        findings.push(finding.all_evidence(refusals(&own)));
     } else if !own.is_empty() {
         let is_low = own.iter().any(|rung| is_low_port(rung));
         let (kind, says) = match own.iter().all(|rung| is_silence(rung) || is_low_port(rung)) {
@@ -60,10 +63,15 @@ pub(super) fn mappings(facts: &Facts) -> Vec<Finding> {
             let says = format!(
                 "the next router out maps ports on request, by {protocol}: {endpoint} leads to the first one"
             );
-            findings.push(Finding::new(kind, says));
+            findings.push(Finding::new(kind, says).evidence(answered(rung)));
         }
     }
     findings
+}
+
+/// Who answered, and how soon.
+pub(super) fn answered(rung: &Rung) -> String {
+    format!("{} answered in {} ms", rung.how, rung.took.as_millis())
 }
 
 /// Another NAT beyond the router: somebody else's, or one more at home.

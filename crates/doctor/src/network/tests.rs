@@ -100,6 +100,11 @@ fn asked(protocol: Protocol, why: Refusal) -> Rung {
 fn told(facts: &Facts) -> Report {
     let mut report = Report::new("this machine's network");
     tell(facts, &mut report);
+    for finding in &report.findings {
+        // Some cases here have no ladder that would be the verdict's evidence.
+        let lacks_ladder = finding.kind.id == "network.unreachable" && facts.ladder.rungs.is_empty();
+        assert!(lacks_ladder || !finding.evidence.is_empty(), "{finding:?}");
+    }
     report
 }
 

@@ -2,7 +2,7 @@
 
 use pasarela_reach::{Doubt, Filtering, Outcome, Proof, Report, Rung, Situation, Via};
 
-use super::Facts;
+use super::{Facts, with_hint};
 use crate::Finding;
 use crate::advice::network as kinds;
 
@@ -10,23 +10,26 @@ use crate::advice::network as kinds;
 pub(super) fn relay(facts: &Facts) -> Vec<Finding> {
     if facts.plan.turn.is_empty() {
         let finding = match facts.running.is_empty() {
-            true => {
-                let finding = Finding::new(&kinds::RELAY_NOT_ASKED, "no relay was asked, as none was named");
-                let hint = finding.advice.clone();
-                finding.all_evidence(hint)
-            }
+            true => with_hint(Finding::new(
+                &kinds::RELAY_NOT_ASKED,
+                "no relay was asked, as none was named",
+            )),
             false => Finding::new(
                 &kinds::RELAY_NOT_ASKED,
                 "no relay was asked: the server that runs here has its address",
-            ),
+            )
+            .evidence("it keeps what its relay lends"),
         };
         return vec![finding];
     }
     let told = |rung: &Rung| match &rung.outcome {
-        Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(Finding::new(
-            &kinds::RELAY_LENDS,
-            format!("the relay {} lends the address {endpoint}", rung.how),
-        )),
+        Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(
+            Finding::new(
+                &kinds::RELAY_LENDS,
+                format!("the relay {} lends the address {endpoint}", rung.how),
+            )
+            .evidence(format!("it answered in {} ms", rung.took.as_millis())),
+        ),
         Outcome::Refused { reason } => Some(
             Finding::new(
                 &kinds::RELAY_REFUSED,
@@ -48,7 +51,7 @@ pub(super) fn host(facts: &Facts) -> Vec<Finding> {
     // What runs knows best.
     if let Some((url, _)) = facts.running.iter().find(|(_, verified)| *verified) {
         let says = format!("the server that runs here can be reached from outside at {url}");
-        return vec![Finding::new(&kinds::REACHABLE, says)];
+        return vec![Finding::new(&kinds::REACHABLE, says).evidence("the server's own word")];
     }
     vec![match best(ladder).map(|rung| (rung, &rung.outcome)) {
         Some((rung, Outcome::Verified { endpoint, proof })) => {

@@ -101,6 +101,7 @@ pub(super) fn kubernetes(server: &Server, openings: &[Opening]) -> String {
         let role = match opening.role {
             Role::Control => "control",
             Role::Implicit => "implicit",
+            Role::Sftp => "sftp",
             Role::Data => "data",
         };
         for inside in opening.first..=opening.last {

@@ -171,10 +171,13 @@ pub fn relays(ladder: &reach::Report) -> Vec<Finding> {
     let rungs = ladder.rungs.iter().filter(|rung| rung.via == Via::Relayed);
     rungs
         .filter_map(|rung| match &rung.outcome {
-            Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(Finding::new(
-                &kinds::RELAY_REACHED,
-                format!("the relay {} can be reached and lends {endpoint}", rung.how),
-            )),
+            Outcome::Verified { endpoint, .. } | Outcome::Unproven { endpoint, .. } => Some(
+                Finding::new(
+                    &kinds::RELAY_REACHED,
+                    format!("the relay {} can be reached and lends {endpoint}", rung.how),
+                )
+                .evidence(format!("it answered in {} ms", rung.took.as_millis())),
+            ),
             Outcome::Refused { reason } => Some(
                 Finding::new(
                     &kinds::RELAY_REFUSED,

@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::{Data, Server, is_loopback};
+use super::{Data, Server, Speaks, is_loopback};
 
 /// What a port is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Control,
     Implicit,
+    Sftp,
     Data,
 }
 
@@ -49,6 +50,7 @@ impl Opening {
                 "control connections (FTPS, TLS from the first byte) and data connections"
             }
             (Role::Implicit, false) => "control connections (FTPS, TLS from the first byte)",
+            (Role::Sftp, _) => "SFTP over SSH",
             (Role::Data, _) => "data connections",
         }
     }
@@ -95,16 +97,18 @@ pub(super) fn openings(server: &Server) -> Vec<Opening> {
     let mut openings: Vec<Opening> = Vec::new();
     for listener in server.listeners.iter().filter(|l| !is_loopback(l.address)) {
         let port = listener.address.port();
-        let role = if listener.implicit {
-            Role::Implicit
-        } else {
-            Role::Control
+        let role = match listener.speaks {
+            Speaks::Ftp => Role::Control,
+            Speaks::Ftps => Role::Implicit,
+            Speaks::Sftp => Role::Sftp,
         };
         add(&mut openings, listener.address.ip(), (port, port), role);
     }
     // Data ports listen at the address of the first control port.
-    if let (Data::Ports(first, last), Some(listener)) = (server.data, server.listeners.first())
-        && !is_loopback(listener.address)
+    if let (Data::Ports(first, last), Some(listener)) = (
+        server.data,
+        server.listeners.iter().find(|l| l.speaks != Speaks::Sftp),
+    ) && !is_loopback(listener.address)
     {
         add(&mut openings, listener.address.ip(), (first, last), Role::Data);
     }

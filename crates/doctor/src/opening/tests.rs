@@ -10,11 +10,18 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A server that listens at these addresses; `ftps:` stands before those with implicit TLS.
+/// A server that listens at these addresses; `ftps:` stands before those with implicit TLS, `sftp:` before those with SSH.
 fn server(listen: &[&str], data: Data) -> Server {
-    let listener = |text: &&str| Listener {
-        address: at(text.trim_start_matches("ftps:")),
-        implicit: text.starts_with("ftps:"),
+    let listener = |text: &&str| {
+        let (speaks, address) = match text.split_at_checked(5) {
+            Some(("ftps:", address)) => (Speaks::Ftps, address),
+            Some(("sftp:", address)) => (Speaks::Sftp, address),
+            _ => (Speaks::Ftp, *text),
+        };
+        Listener {
+            address: at(address),
+            speaks,
+        }
     };
     Server {
         listeners: listen.iter().map(listener).collect(),
@@ -40,6 +47,22 @@ fn rules(server: &Server, fact: &str) -> String {
     let all = server.rules(&home());
     let rules = all.into_iter().find(|rules| rules.fact == fact);
     rules.unwrap_or_else(|| panic!("no {fact}")).text
+}
+
+#[test]
+fn sftp_needs_its_one_port_and_takes_no_part_in_data_ports() {
+    let mut server = server(&["sftp:[::]:22", "[::]:21"], Data::Ports(50_000, 50_001));
+    assert_eq!(
+        rules(&server, "opening.docker_run"),
+        "docker run -p 22:22 -p 21:21 -p 50000-50001:50000-50001 IMAGE\n"
+    );
+    assert!(rules(&server, "opening.kubernetes").contains("name: sftp"));
+    assert_eq!(server.scheme(at("[::]:22")), Some("sftp"));
+    server.listeners.truncate(1);
+    assert_eq!(
+        rules(&server, "opening.docker_run"),
+        "docker run -p 22:22 IMAGE\n"
+    );
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub enum Errand {
     Passive(Form),
     /// One command with one final reply.
     Command(Vec<u8>),
+    /// Two commands in one breath, for servers that read on while they answer.
+    Pair(Vec<u8>, Vec<u8>),
     /// A transfer command, behind REST where `restart` says so.
     Transfer {
         /// The marker for REST, in bytes.
@@ -74,6 +76,8 @@ pub enum Outcome {
     Unprotected(Reply),
     /// What the server can do, and where one is.
     Surveyed(Box<Features>),
+    /// The replies to a pair of commands.
+    Both(Reply, Reply),
     /// Where the server waits.
     Passive(Endpoint),
     /// The server said no. Of a transfer that has begun: how it ended.
@@ -100,7 +104,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn open(text: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn open(text: impl Into<Vec<u8>>) -> Self {
         Self {
             text: text.into(),
             is_secret: false,
@@ -134,6 +138,8 @@ pub(super) enum Progress {
     Directory(Box<Features>),
     Passive(Form),
     Command,
+    PairFirst,
+    PairSecond(Reply),
     Restart(Vec<u8>),
     Transfer { began: bool },
     Abort { heard_transfer: bool },
@@ -160,6 +166,10 @@ impl Progress {
                 (Self::Passive(form), Some(Line::open(verb)))
             }
             Errand::Command(line) => (Self::Command, Some(Line::open(line))),
+            Errand::Pair(first, second) => {
+                let both = [&first[..], b"\r\n", &second[..]].concat();
+                (Self::PairFirst, Some(Line::open(both)))
+            }
             Errand::Transfer {
                 restart: Some(marker),
                 command,
@@ -241,6 +251,8 @@ impl Progress {
             },
             Self::Command | Self::Quit if class <= 3 => done(reply),
             Self::Command | Self::Quit => refused(reply),
+            Self::PairFirst => (Self::PairSecond(reply), Step::Wait),
+            Self::PairSecond(first) => (Self::Command, Step::Done(Outcome::Both(first, reply))),
             Self::Restart(command) if class <= 3 => {
                 if class == 2 {
                     quirks.push(Quirk::RestartDone);
@@ -321,6 +333,7 @@ impl Errand {
         match self {
             Self::Login(who) => vec![&who.user, &who.password, &who.account],
             Self::Command(line) | Self::Transfer { command: line, .. } => vec![line],
+            Self::Pair(first, second) => vec![first, second],
             _ => Vec::new(),
         }
     }

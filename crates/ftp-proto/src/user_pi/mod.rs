@@ -102,6 +102,9 @@ const MOST_STRAYS: u8 = 2;
 /// After a line that may be the end of a reply, how long to wait for more of it.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// After a transfer's last reply, how long the answer to a NOOP is waited for.
+const LATE_NOOP: Duration = Duration::from_secs(2);
+
 /// The client's side of one control connection.
 #[derive(Debug)]
 pub struct UserPi {
@@ -113,6 +116,10 @@ pub struct UserPi {
     strays: u8,
     is_starting_tls: bool,
     has_failed: bool,
+    /// A NOOP that was sent during a transfer is unanswered.
+    noop_is_due: bool,
+    /// How the transfer ended, while that is so.
+    held: Option<Outcome>,
     deadline: Option<Instant>,
     settle_at: Option<Instant>,
 }
@@ -130,6 +137,8 @@ impl UserPi {
             strays: 0,
             is_starting_tls: false,
             has_failed: false,
+            noop_is_due: false,
+            held: None,
             deadline: None,
             settle_at: None,
         }
@@ -151,6 +160,7 @@ impl UserPi {
         let (progress, line) = Progress::begin(errand);
         self.work = Some(progress);
         self.preliminary = 0;
+        self.held = None;
         self.deadline = Some(now + self.patience.reply);
         if let Some(line) = line {
             self.send(line);
@@ -193,9 +203,20 @@ impl UserPi {
         self.send(line);
     }
 
+    /// Says NOOP while a transfer runs, so that the control connection is not silent; not while an earlier one is
+    /// unanswered. Only for servers that answer it with 200: another reply could not be told from the transfer's own.
+    /// One that comes late, behind the transfer's last reply, is waited for before that is told.
+    pub fn keep_alive(&mut self) {
+        let is_running = matches!(self.work, Some(Progress::Transfer { began: true }));
+        if is_running && !self.has_failed && !self.noop_is_due {
+            self.noop_is_due = true;
+            self.send(Line::open("NOOP"));
+        }
+    }
+
     /// The data of the running transfer has ended, whichever way: its last reply is due.
     pub fn handle_data_ended(&mut self, now: Instant) {
-        if self.work.is_some() {
+        if self.work.is_some() && self.held.is_none() {
             self.deadline = Some(now + self.patience.end_of_transfer);
         }
     }
@@ -248,6 +269,14 @@ impl UserPi {
 
     fn hear(&mut self, now: Instant, reply: Reply, more_follows: bool) {
         self.out.push_back(Output::Heard(reply.clone()));
+        if self.noop_is_due && reply.code == 200 {
+            self.noop_is_due = false;
+            self.release();
+            return;
+        }
+        if self.held.is_some() {
+            return self.stray(reply);
+        }
         let Some(progress) = self.work.take() else {
             return self.stray(reply);
         };
@@ -269,6 +298,10 @@ impl UserPi {
         };
         self.out.extend(quirks.into_iter().map(Output::Met));
         match step {
+            Step::Done(outcome) if self.noop_is_due => {
+                self.held = Some(outcome);
+                self.deadline = Some(now + LATE_NOOP);
+            }
             Step::Done(outcome) => {
                 self.deadline = None;
                 self.out.push_back(Output::Done(outcome));
@@ -297,6 +330,15 @@ impl UserPi {
         self.work = Some(progress);
     }
 
+    /// Tells how the transfer ended that was held back.
+    fn release(&mut self) {
+        if let Some(outcome) = self.held.take() {
+            self.work = None;
+            self.deadline = None;
+            self.out.push_back(Output::Done(outcome));
+        }
+    }
+
     /// A reply that is no answer.
     fn stray(&mut self, reply: Reply) {
         if reply.code == 421 {
@@ -311,6 +353,7 @@ impl UserPi {
 
     fn fail(&mut self, fault: Fault) {
         if !self.has_failed {
+            self.release();
             self.has_failed = true;
             self.work = None;
             self.deadline = None;

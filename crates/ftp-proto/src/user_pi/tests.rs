@@ -293,6 +293,72 @@ fn texts_that_are_more_than_one_line_are_refused_before_anything_is_sent() {
     }
 }
 
+/// A transfer that has begun, and a NOOP during it.
+fn kept_alive() -> Talk {
+    let mut talk = Talk::new();
+    talk.begin(retrieve(None));
+    talk.pi.keep_alive();
+    assert_eq!(talk.drain(), [], "nothing runs yet");
+    talk.says("150 here\r\n");
+    talk.pi.keep_alive();
+    assert_eq!(talk.drain(), sends("NOOP"));
+    talk.pi.keep_alive();
+    assert_eq!(talk.drain(), [], "the first one is unanswered");
+    talk
+}
+
+#[test]
+fn a_noop_during_a_transfer_has_its_own_reply_before_or_behind_the_transfers() {
+    let mut talk = kept_alive();
+    assert_eq!(talk.says("200 ok\r\n"), []);
+    assert_eq!(talk.says("226 done\r\n"), done(226, "done"));
+
+    let mut talk = kept_alive();
+    assert_eq!(talk.says("226 done\r\n226 done\r\n"), []);
+    talk.pi.handle_data_ended(talk.now);
+    assert!(!talk.pi.is_idle());
+    assert_eq!(talk.says("200 ok\r\n"), done(226, "done"));
+    assert!(talk.pi.is_idle());
+    assert_eq!(talk.begin(Errand::Command(b"NOOP".to_vec())), sends("NOOP"));
+    assert_eq!(talk.says("200 ok\r\n"), done(200, "ok"));
+
+    let mut talk = kept_alive();
+    assert_eq!(talk.says("426 cut\r\n200 ok\r\n"), refused(426, "cut"));
+}
+
+#[test]
+fn a_noop_that_is_never_answered_costs_the_connection_and_not_the_transfer() {
+    let mut talk = kept_alive();
+    assert_eq!(talk.says("226 done\r\n"), []);
+    let ended: Vec<_> = done(226, "done")
+        .into_iter()
+        .chain(failed(Fault::Silent))
+        .collect();
+    assert_eq!(talk.after(2), ended);
+    let mut talk = kept_alive();
+    talk.says("226 done\r\n");
+    talk.pi.handle_end_of_input(talk.now);
+    let ended: Vec<_> = done(226, "done")
+        .into_iter()
+        .chain(failed(Fault::Closed))
+        .collect();
+    assert_eq!(talk.drain(), ended);
+}
+
+#[test]
+fn two_commands_may_go_out_at_once_and_have_a_reply_each() {
+    let mut talk = Talk::new();
+    let pair = Errand::Pair(b"RNFR a".to_vec(), b"RNTO b".to_vec());
+    assert_eq!(talk.begin(pair), sends("RNFR a\r\nRNTO b"));
+    assert_eq!(talk.says("550 what\r\n50"), []);
+    assert!(!talk.pi.is_idle());
+    let both = Outcome::Both(reply(550, "what"), reply(503, "RNFR first"));
+    assert_eq!(talk.says("3 RNFR first\r\n"), [Output::Done(both)]);
+    assert!(talk.pi.is_idle());
+    let bad = Errand::Pair(b"SIZE a".to_vec(), b"MDTM a\r\nDELE a".to_vec());
+    assert_eq!(talk.pi.begin(talk.now, bad), Err(BadText));
+}
+
 #[test]
 fn a_survey_asks_for_what_the_server_has() {
     let mut talk = Talk::new();

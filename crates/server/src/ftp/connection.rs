@@ -92,7 +92,11 @@ static PARTING: Semaphore = Semaphore::const_new(64);
 /// Serves one control connection until its end.
 pub(crate) async fn serve(service: Arc<Service>, place: PlaceId, caller: Caller, control: Control) {
     let id = service.next_connection();
-    let protocol = if service.is_implicit(place) { "ftps" } else { "ftp" };
+    let protocol = if is_implicit(&service, place, &control) {
+        "ftps"
+    } else {
+        "ftp"
+    };
     let span = info_span!("session", id, protocol, peer = %caller.peer);
     let dials_back = caller.through.is_none() && service.settings().reach.dials_back(caller.peer.ip());
     if dials_back
@@ -122,18 +126,18 @@ async fn admitted(
 ) -> io::Result<()> {
     let settings = service.settings();
     let Caller { peer, through } = caller;
+    let implicit = is_implicit(service, place, &control);
     let admission = match service.gate().admit(peer.ip()) {
         Ok(admission) => admission,
-        Err(turned) => return turn_away(control, service.is_implicit(place), turned).await,
+        Err(turned) => return turn_away(control, implicit, turned).await,
     };
-    let implicit = service.is_implicit(place);
     if admission.crowds() && !service.evict() {
         return turn_away(control, implicit, Turned::Total).await;
     }
     let evicted = service.note_unauthenticated(id);
     let (line, tag) = match control {
         Control::Protected(stream, issued) => (Line::Protected(stream), Some(issued)),
-        Control::Plain(stream) if implicit => {
+        Control::Plain(stream) | Control::Hello(stream) | Control::Ssh(stream) if implicit => {
             let Some(tls) = &settings.tls else { return Ok(()) };
             let handshake = tokio::time::timeout(settings.limits.tls_handshake, tls.accept_control(stream));
             let accepted = tokio::select! {
@@ -145,7 +149,7 @@ async fn admitted(
             };
             (Line::Protected(Box::new(accepted.stream)), Some(accepted.issued))
         }
-        Control::Plain(stream) => (Line::Plain(stream), None),
+        Control::Plain(stream) | Control::Hello(stream) | Control::Ssh(stream) => (Line::Plain(stream), None),
     };
     let local = line.tcp().local_addr()?;
     let port = match through {
@@ -206,6 +210,11 @@ async fn admitted(
         connection.protected_by(issued);
     }
     connection.run().await
+}
+
+/// Whether TLS came first, or has to.
+fn is_implicit(service: &Service, place: PlaceId, control: &Control) -> bool {
+    matches!(control, Control::Protected(..) | Control::Hello(_)) || service.is_implicit(place)
 }
 
 /// Says why and hangs up. On an implicit port there is no way to say it that is worth a handshake.

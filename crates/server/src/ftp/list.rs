@@ -72,6 +72,13 @@ impl Lines {
             base: path.clone(),
             begun: false,
         };
+        // Mostly it is a folder; whatever else it is, or why it is none, is found out below.
+        if !options.directory
+            && let Ok(pages) = lines.session.list(&path).await
+        {
+            lines.begin(path, pages).await;
+            return Ok(lines);
+        }
         let found = match lines.session.stat(&path).await {
             Ok(found) => found,
             Err(error) => {
@@ -118,6 +125,12 @@ impl Lines {
             .list(&path)
             .await
             .map_err(|error| refusal::of_session(&error))?;
+        self.begin(path, pages).await;
+        Ok(())
+    }
+
+    /// What an open folder has comes next.
+    async fn begin(&mut self, path: VirtualPath, pages: Box<dyn Pages>) {
         if self.options.dots && matches!(self.form, Form::Long | Form::Names) {
             let parent = path.parent().unwrap_or_else(VirtualPath::root);
             let mut dots = Vec::new();
@@ -133,7 +146,6 @@ impl Lines {
             self.ready.push_back(dots);
         }
         self.open = Some((path, pages));
-        Ok(())
     }
 
     /// The next entries, in the order asked for as far as that is possible.

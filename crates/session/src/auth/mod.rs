@@ -23,6 +23,8 @@ pub enum Proof {
     Hash(String),
     /// A password in the clear, from the command line of this run.
     Plain(Password),
+    /// No password at all: only by one of [`Account::authorized_keys`].
+    Keys,
     /// Any password: the anonymous account (`anonymous` and `ftp` name it).
     Anonymous,
 }
@@ -53,6 +55,7 @@ enum Check {
     Hash(Arc<PasswordHash>),
     /// By the tag alone.
     Tag,
+    Never,
     Anything,
 }
 
@@ -75,7 +78,7 @@ impl Users {
             let mut names = vec![name.as_str()];
             match &row.proof {
                 Check::Hash(hash) => hashes.push(hash.clone()),
-                Check::Tag => {}
+                Check::Tag | Check::Never => {}
                 Check::Anything => names.extend(ANONYMOUS.into_iter().filter(|alias| *alias != name)),
             }
             let row = Arc::new(row);
@@ -130,6 +133,13 @@ impl Users {
             }))
     }
 
+    /// The account of this name, for whoever looks at another proof than a password. Whether there is one is nothing
+    /// that a visitor may learn.
+    #[must_use]
+    pub fn named(&self, name: &[u8]) -> Option<Arc<Account>> {
+        self.rows.get(name).map(|row| row.account.clone())
+    }
+
     /// Whether `name` is an account that takes any password.
     #[must_use]
     pub fn is_anonymous(&self, name: &[u8]) -> bool {
@@ -166,6 +176,7 @@ impl Row {
             Proof::Plain(password) if password.is_empty() => return Err("the password is empty".to_owned()),
             Proof::Plain(password) => (Check::Tag, Some(tags.tag(account.name.as_bytes(), &password))),
             Proof::Hash(text) => (Check::Hash(Arc::new(password::parse(&text)?)), None),
+            Proof::Keys => (Check::Never, None),
             Proof::Anonymous => (Check::Anything, None),
         };
         Ok(Self {

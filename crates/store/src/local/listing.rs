@@ -16,30 +16,43 @@ use crate::{Entry, ErrorKind, Kind, Pages, Result};
 const PAGE: usize = 256;
 
 /// An open directory and how far it has been read.
-pub(super) struct Listing(Arc<Mutex<Dir>>);
+pub(super) struct Listing {
+    dir: Arc<Mutex<Dir>>,
+    ended: bool,
+}
 
 impl Listing {
     pub(super) fn new(dir: Dir) -> Self {
-        Self(Arc::new(Mutex::new(dir)))
+        Self {
+            dir: Arc::new(Mutex::new(dir)),
+            ended: false,
+        }
     }
 }
 
 #[async_trait]
 impl Pages for Listing {
     async fn next_page(&mut self) -> Result<Option<Vec<Entry>>> {
-        let dir = Arc::clone(&self.0);
-        blocking(move || page(&mut dir.lock().unwrap_or_else(PoisonError::into_inner))).await
+        // What is known already needs no other thread.
+        if self.ended {
+            return Ok(None);
+        }
+        let dir = Arc::clone(&self.dir);
+        let read = blocking(move || page(&mut dir.lock().unwrap_or_else(PoisonError::into_inner)));
+        let (entries, ended) = read.await?;
+        self.ended = ended;
+        Ok((!entries.is_empty()).then_some(entries))
     }
 }
 
-fn page(dir: &mut Dir) -> Result<Option<Vec<Entry>>> {
+/// The next entries, and whether these were the last.
+fn page(dir: &mut Dir) -> Result<(Vec<Entry>, bool)> {
     let mut entries = Vec::new();
     while entries.len() < PAGE {
-        let Some(next) = dir.read() else { break };
-        let next = match next {
+        let next = match dir.read() {
             // The directory itself was removed meanwhile: it has no more entries.
-            Err(Errno::NOENT) => break,
-            other => other?,
+            None | Some(Err(Errno::NOENT)) => return Ok((entries, true)),
+            Some(next) => next?,
         };
         let name = next.file_name().to_bytes();
         if name != b"." && name != b".." && !is_part_name(name) {
@@ -54,7 +67,7 @@ fn page(dir: &mut Dir) -> Result<Option<Vec<Entry>>> {
             }
         }
     }
-    Ok((!entries.is_empty()).then_some(entries))
+    Ok((entries, false))
 }
 
 /// The entry `name` of a directory; `None` where nothing stands.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{self, FileType, OFlags};
+use rustix::fs::{self, AtFlags, FileType, OFlags, StatxFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::blocking;
@@ -74,8 +74,8 @@ impl File for Reading {
     }
 
     async fn size(&self) -> Result<u64> {
-        if self.medium != Medium::Other {
-            return Ok(size(&fs::fstat(&*self.file)?));
+        if let Some(size) = size_at_hand(&self.file) {
+            return Ok(size);
         }
         let file = Arc::clone(&self.file);
         blocking(move || Ok(size(&fs::fstat(&*file)?))).await
@@ -102,6 +102,13 @@ impl File for Reading {
         let has = |at| cached(&self.file, &mut [0], at) == Some(1);
         self.medium == Medium::Memory || (!span.is_empty() && has(span.end - 1) && has(span.start))
     }
+}
+
+/// The length as this machine knows it, which no disk and no network is waited for. Opening the file has just asked.
+fn size_at_hand(file: &std::fs::File) -> Option<u64> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let told = fs::statx(file, c"", flags, StatxFlags::SIZE).ok()?;
+    (told.stx_mask & StatxFlags::SIZE.bits() != 0).then_some(told.stx_size)
 }
 
 /// What the page cache holds, without waiting for a disk; `None` where that cannot be told.

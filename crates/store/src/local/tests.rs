@@ -90,3 +90,35 @@ async fn list(store: &dyn Storage, dir: &str) -> Vec<Entry> {
     }
     entries
 }
+
+/// Each turn on another thread costs a small transfer more than its bytes do.
+#[test]
+fn what_is_known_already_waits_for_no_other_thread() {
+    let disk = Disk::new(Way::Kernel);
+    std::fs::write(disk.at("file"), "four").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let known = runtime.block_on(async {
+        let path = VirtualPath::root().resolve(b"file").unwrap();
+        let file = disk.store.open(&path, Open::Read).await.unwrap();
+        let mut pages = disk.store.list(&VirtualPath::root()).await.unwrap();
+        assert_eq!(pages.next_page().await.unwrap().unwrap().len(), 1);
+        // Nobody else gets the only other thread from here on.
+        let busy = tokio::task::spawn_blocking(move || released.recv());
+        let known = tokio::time::timeout(Duration::from_secs(20), async {
+            (
+                file.size().await.unwrap(),
+                pages.next_page().await.unwrap().is_none(),
+            )
+        });
+        let known = known.await;
+        drop(release);
+        let _ = busy.await;
+        known
+    });
+    assert_eq!(known.ok(), Some((4, true)));
+}

@@ -59,6 +59,12 @@ impl Upload {
         }
     }
 
+    /// Bytes come, also where everything seemed to have come.
+    fn open_again(&self, state: &mut State) {
+        self.cut(state);
+        state.prepared = false;
+    }
+
     /// Whether so many bytes fit beside everything else.
     fn has_room(&self, tree: &Tree, state: &mut State, end: u64) -> Result<()> {
         let is_counted = tree
@@ -101,7 +107,7 @@ impl File for Upload {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.cut(&mut state);
+        self.open_again(&mut state);
         let end = offset.saturating_add(bytes.len() as u64);
         self.has_room(&tree, &mut state, end)?;
         let mut content = lock(&self.part);
@@ -120,7 +126,7 @@ impl File for Upload {
         if state.published {
             return Err(ErrorKind::Io.into());
         }
-        self.cut(&mut state);
+        self.open_again(&mut state);
         self.has_room(&tree, &mut state, size)?;
         lock(&self.part).resize(size as usize, 0);
         Ok(())

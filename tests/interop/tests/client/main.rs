@@ -31,7 +31,7 @@ macro_rules! servers {
                 return;
             }
             let server = Server::start(Brand::$brand, Wire::$wire);
-            let work = exercise(&server, Brand::$brand, Wire::$wire);
+            let work = exercise(&server, Brand::$brand);
             tokio::time::timeout(Duration::from_secs(120), work).await.expect("it hangs");
         }
     )* };
@@ -103,7 +103,7 @@ async fn names(remote: &FtpRemote, path: &VirtualPath) -> Vec<Vec<u8>> {
     names
 }
 
-async fn exercise(server: &Server, brand: Brand, wire: Wire) {
+async fn exercise(server: &Server, brand: Brand) {
     let remote = server.remote();
     let home = remote.resolve(b"").await.done();
     let at = |name: &[u8]| home.resolve(name).unwrap();
@@ -239,4 +239,52 @@ async fn exercise(server: &Server, brand: Brand, wire: Wire) {
         assert_eq!(one.await.unwrap(), sha256_of(&large));
     }
     remote.close().await;
+}
+
+/// As often as it can be said: NOOP during transfers takes no reply from them, on the servers that are known to answer.
+async fn kept_alive(brand: Brand, wire: Wire) {
+    let server = Server::start(brand, wire);
+    let mut site = server.site();
+    site.options.noop_every = Duration::from_millis(1);
+    site.options.parallel = 1;
+    let remote = FtpRemote::new(site);
+    let large = noise(1, LARGE);
+    server.put("large", &large);
+    let home = remote.resolve(b"").await.done();
+    let at = |name: &str| home.resolve(name.as_bytes()).unwrap();
+    for turn in 0..8 {
+        let found = read(&remote, &at("large"), 0).await.done();
+        assert_eq!(sha256_of(&found), sha256_of(&large));
+        let name = format!("turn{turn}");
+        write(&remote, &at(&name), Open::Replace, &large).await.done();
+        assert_eq!(
+            sha256_of(&fs::read(server.root().join(&name)).unwrap()),
+            sha256_of(&large)
+        );
+        assert_eq!(remote.stat(&at(&name)).await.done().size, LARGE as u64);
+    }
+    remote.close().await;
+    if let Some(log) = server.log() {
+        let logins = log.matches("logged in").count();
+        assert_eq!(logins, 1, "{log}");
+    }
+}
+
+macro_rules! kept_alive {
+    ($($name:ident: $brand:ident $wire:ident;)*) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            let work = kept_alive(Brand::$brand, Wire::$wire);
+            tokio::time::timeout(Duration::from_secs(120), work).await.expect("it hangs");
+        }
+    )* };
+}
+
+kept_alive! {
+    noop_pasarela: Pasarela Plain;
+    noop_pasarela_tls: Pasarela Explicit;
+    noop_proftpd: Proftpd Plain;
+    noop_proftpd_tls: Proftpd Explicit;
+    noop_pyftpdlib: Pyftpdlib Plain;
+    noop_vsftpd: Vsftpd Plain;
 }

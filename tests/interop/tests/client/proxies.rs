@@ -115,14 +115,9 @@ async fn exercise(site: Site, proxy: Proxy) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_connections_go_through_a_proxy() {
     let work = async {
-        for (proxy, scheme) in [(socks(), "socks5"), (socks(), "socks5h"), (http(), "http")] {
-            let proxy: Proxy = format!("{scheme}://anna:pr%30xy@{}", proxy.address)
+        for (running, scheme) in [(socks(), "socks5"), (socks(), "socks5h"), (http(), "http")] {
+            let proxy: Proxy = format!("{scheme}://anna:pr%30xy@{}", running.address)
                 .parse()
-                .map(|url| {
-                    // It runs as long as it is used.
-                    Box::leak(Box::new(proxy));
-                    url
-                })
                 .unwrap();
             for wire in [Wire::Plain, Wire::Explicit, Wire::Implicit] {
                 // Its data connections have to come from where its control connections come from: it sees the proxy's.

@@ -50,7 +50,7 @@ pub struct Server {
     root: PathBuf,
     /// Ended before the folder goes.
     _child: Option<Running>,
-    _ours: Option<Pasarela>,
+    ours: Option<Pasarela>,
     _scratch: TempDir,
 }
 
@@ -107,7 +107,7 @@ impl Server {
                 certificate: Some(ours.certificate()),
                 root: ours.root().to_owned(),
                 _child: None,
-                _ours: Some(ours),
+                ours: Some(ours),
                 _scratch: scratch,
             };
         }
@@ -159,7 +159,7 @@ impl Server {
             certificate: Some(pem),
             root,
             _child: Some(running),
-            _ours: None,
+            ours: None,
             _scratch: scratch,
         }
     }
@@ -169,6 +169,11 @@ impl Server {
         &self.root
     }
 
+    /// Its certificate, PEM.
+    pub fn certificate(&self) -> &Path {
+        self.certificate.as_deref().unwrap()
+    }
+
     /// Puts a file there, as one of its visitors'.
     pub fn put(&self, name: &str, content: &[u8]) {
         let file = self.root.join(name);
@@ -176,6 +181,11 @@ impl Server {
         if self.brand == Brand::PureFtpd {
             std::os::unix::fs::chown(file, Some(NOBODY), Some(NOBODY)).unwrap();
         }
+    }
+
+    /// What our own server has logged.
+    pub fn log(&self) -> Option<String> {
+        self.ours.as_ref().map(Pasarela::log)
     }
 
     /// Where it listens.
@@ -202,7 +212,7 @@ impl Server {
                 Wire::Explicit => Security::Required,
                 Wire::Implicit => Security::Implicit,
             },
-            trust: Trust::Roots(self.certificate.clone().unwrap()),
+            trust: Trust::Roots(self.certificate().to_owned()),
             options: Options {
                 plain_password: true,
                 attempts: 1,

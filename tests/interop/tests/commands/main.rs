@@ -6,6 +6,12 @@
 )]
 #![allow(unreachable_pub, missing_docs, reason = "a test has no public")]
 
+mod bench;
+mod others;
 mod places;
+#[path = "../client/servers.rs"]
+#[expect(dead_code, reason = "what the other test needs")]
+mod servers;
+mod shell;
 mod trust;
 mod user;

@@ -176,3 +176,36 @@ fn somebody_at_a_terminal_types_the_password_once() {
     assert_eq!(status.code(), Some(130));
     assert!(!user.run(["login", "--list"]).ends(0).contains("other"));
 }
+
+#[test]
+fn a_password_that_no_name_uses_any_more_is_forgotten() {
+    let (server, user) = (Pasarela::start(&["--user", "bob:other"]), User::new());
+    let pin = pin(&server);
+    let login = |name: &str, url: &str, password: &str| {
+        let mut command = user.pasarela(["login", name, url, "--pin", &pin]);
+        command.env("PASARELA_PASSWORD", password);
+        Run::of(command).ends(0);
+    };
+    let maria = url(&server, "");
+    let bob = maria.replace(USER, "bob");
+    login("one", &maria, PASSWORD);
+    login("two", &maria, PASSWORD);
+    login("one", &bob, "other");
+    assert!(
+        user.read("state/passwords.toml").contains(PASSWORD),
+        "another name has it"
+    );
+    login("two", &bob, "other");
+    assert!(!user.read("state/passwords.toml").contains(PASSWORD));
+    user.run(["login", "--remove", "one"]).ends(0);
+    user.run(["ls", "two:"]).ends(0);
+    // Refused: what to do is said.
+    fs::write(
+        user.path("state/passwords.toml"),
+        user.read("state/passwords.toml").replace("other", "older"),
+    )
+    .unwrap();
+    let refused = user.run(["ls", "two:"]);
+    assert!(refused.said.contains("pasarela login NAME"), "{refused:?}");
+    refused.ends(4);
+}

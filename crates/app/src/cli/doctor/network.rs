@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, ValueHint};
 use pasarela_doctor::climb::{Climb, Probe};
 use pasarela_doctor::network;
-use pasarela_doctor::opening::{self, Attempt, Data, Listener, Outside, Rules, Server};
+use pasarela_doctor::opening::{self, Attempt, Data, Listener, Outside, Rules, Server, Speaks};
 use pasarela_doctor::{Finding, Report, lines};
 use pasarela_reach::survey::Links;
 use pasarela_reach::{Plan, Reach};
@@ -222,7 +222,11 @@ fn plan(typed: &Typed, runs: bool) -> Plan {
 
 /// The first port that a server would listen on, as a forward may lead there; any other where that one is taken.
 fn probe(typed: &Typed, shares_port: bool) -> Result<Probe, Failure> {
-    let configured = typed.listen.iter().chain(&typed.implicit_listen);
+    let configured = typed
+        .listen
+        .iter()
+        .chain(&typed.implicit_listen)
+        .chain(&typed.sftp_listen);
     let wanted = configured.filter_map(|address| match address {
         ListenAddress::Socket(address) if !address.ip().to_canonical().is_loopback() => Some(*address),
         _ => None,
@@ -250,15 +254,19 @@ fn probe(typed: &Typed, shares_port: bool) -> Result<Probe, Failure> {
 /// What the configuration opens, and a finding for each name that does not resolve.
 fn server(typed: &Typed) -> (Server, Vec<Finding>) {
     let (mut listeners, mut unresolved) = (Vec::new(), Vec::new());
-    for (addresses, implicit) in [(&typed.listen, false), (&typed.implicit_listen, true)] {
+    for (addresses, speaks) in [
+        (&typed.listen, Speaks::Ftp),
+        (&typed.implicit_listen, Speaks::Ftps),
+        (&typed.sftp_listen, Speaks::Sftp),
+    ] {
         for address in addresses {
             match address {
                 ListenAddress::Socket(address) => listeners.push(Listener {
                     address: *address,
-                    implicit,
+                    speaks,
                 }),
                 ListenAddress::Name(name, port) => match (name.as_str(), *port).to_socket_addrs() {
-                    Ok(found) => listeners.extend(found.map(|address| Listener { address, implicit })),
+                    Ok(found) => listeners.extend(found.map(|address| Listener { address, speaks })),
                     Err(error) => unresolved.push(opening::unresolved(name, &error)),
                 },
             }

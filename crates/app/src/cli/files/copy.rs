@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::operand::Meant;
 use super::show;
-use super::{Copying, Opener, Pacing, Reaching, failed, transfer_code, transfer_failed, usage};
+use super::{Copying, Opener, Pacing, Reaching, failed, transfer_code, transfer_failed, usage, whole_code};
 use crate::failure::{Failure, Kind};
 
 /// Examples of `get`.
@@ -69,6 +69,14 @@ pub(crate) struct Copy {
 
     #[command(flatten)]
     pub(super) reaching: Reaching,
+}
+
+impl Copy {
+    /// The last of several operands, which may be a target.
+    pub(super) fn last_of_several(&self) -> Option<&str> {
+        let (last, others) = self.operands.split_last()?;
+        (!others.is_empty()).then_some(last)
+    }
 }
 
 /// The flags of `cat`.
@@ -259,12 +267,7 @@ impl Work<'_> {
                 return Ok(130);
             }
         }
-        let failures = codes.iter().filter(|code| **code != 0).count();
-        Ok(match codes.iter().find(|code| **code != 0) {
-            None => 0,
-            Some(code) if failures == codes.len() => *code,
-            Some(_) => 11,
-        })
+        Ok(whole_code(&codes))
     }
 
     /// Copies one source; the exit code that it alone would have.

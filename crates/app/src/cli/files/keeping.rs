@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pasarela_client::{Secret, Url};
 
-use super::private;
+use super::private::{self, Closed};
 use crate::failure::Problem;
 
 /// What keeps a password.
@@ -108,7 +108,7 @@ impl Keepers {
         match keeper {
             Keeper::Keyring => self.tool(&["lookup"], &login, None),
             Keeper::File => {
-                let table = self.parse(&private::read(&self.file)?)?;
+                let table = self.parse(&private::read(&self.file, Closed::ToReaders)?)?;
                 let password = table.get(&login).and_then(toml::Value::as_str);
                 Ok(password.map(Secret::new))
             }
@@ -130,7 +130,7 @@ impl Keepers {
     }
 
     fn change_file(&self, change: impl FnOnce(&mut toml::Table)) -> Result<(), Problem> {
-        private::rewrite(&self.file, |old| {
+        private::rewrite(&self.file, Closed::ToReaders, |old| {
             let mut table = self.parse(old)?;
             change(&mut table);
             Ok(table.to_string())

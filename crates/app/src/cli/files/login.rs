@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::keeping::{Keeper, Keepers};
-use super::open::{self, Opener, Reaching, exposed, is_anonymous};
+use super::open::{self, Opener, Reaching, is_anonymous, warn_of};
 use super::operand::Address;
 use super::places::{Book, Saved, is_name};
 use super::{ask, failed, run, show, usage};
@@ -36,13 +36,13 @@ Examples:
       pasarela login --list
       pasarela login --remove site
 
-NAME:PATH is taken from the saved folder, NAME:/PATH from the server's root; nothing in it is escaped. A saved name goes before
-a file of this machine that is written alike; ./NAME:PATH is the file.
+NAME:PATH is taken from the saved folder, NAME:/PATH from the server's root; nothing in it is escaped. A saved name goes \
+before a file of this machine that is written alike; ./NAME:PATH is the file.
 
-Names stand in places.toml in $XDG_CONFIG_HOME/pasarela (~/.config/pasarela), which has no passwords. Those are kept in the
-keyring of the desktop session (by secret-tool, where it is installed), else in passwords.toml in the state folder, which only
-you can read and which is not encrypted. A password is kept for one user at one server and goes nowhere else, even if the
-name's URL is changed.
+Names stand in places.toml in $XDG_CONFIG_HOME/pasarela (~/.config/pasarela), which has no passwords. Those are kept in \
+the keyring of the desktop session (by secret-tool, where it is installed), else in passwords.toml in the state folder, \
+which only you can read and which is not encrypted. A password is kept for one user at one server and goes nowhere else, \
+even if the name's URL is changed.
 
 Exit codes: as of `pasarela ls`";
 
@@ -145,15 +145,21 @@ fn remove(book: &Book, keepers: &Keepers, name: &str) -> Result<ExitCode, Failur
             .fails(Kind::Code(7)));
     };
     book.forget(name).map_err(of_user)?;
-    let others = book.all().map_err(of_user)?;
-    let is_shared = |keeper| {
-        let same = |other: &Saved| other.keeper == Some(keeper) && is_same_login(&other.url, &saved.url);
-        others.iter().any(|(_, other)| same(other))
+    forget_unless_used(book, keepers, &saved).map(|()| ExitCode::SUCCESS)
+}
+
+/// Forgets the password of a place that is saved no longer, unless another one has the same login.
+fn forget_unless_used(book: &Book, keepers: &Keepers, gone: &Saved) -> Result<(), Failure> {
+    let of_user = |problem: Problem| problem.fails(Kind::Configuration);
+    let saved = book.all().map_err(of_user)?;
+    let is_used = |keeper| {
+        let same = |other: &Saved| other.keeper == Some(keeper) && is_same_login(&other.url, &gone.url);
+        saved.iter().any(|(_, other)| same(other))
     };
-    if let Some(keeper) = saved.keeper.filter(|keeper| !is_shared(*keeper)) {
-        keepers.forget(keeper, &saved.url).map_err(of_user)?;
+    match gone.keeper.filter(|keeper| !is_used(*keeper)) {
+        Some(keeper) => keepers.forget(keeper, &gone.url).map_err(of_user),
+        None => Ok(()),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn is_same_login(a: &Url, b: &Url) -> bool {
@@ -192,9 +198,7 @@ impl Saving<'_> {
                 return Err(of_user(problem.hint(hint)));
             }
         };
-        if let Some(warning) = exposed(&url) {
-            show::say(&warning.titled("warning"));
-        }
+        warn_of(&url);
         let (password, is_typed) = self.password(&url).await?;
         let address = Address {
             url: Url {
@@ -211,6 +215,11 @@ impl Saving<'_> {
             Some(password) => Some(self.keep(&url, password).await?),
             None => None,
         };
+        if reaching.keeps_no_proxy() {
+            show::say(
+                "note: a proxy with a login is not kept: set the variable all_proxy where the name is used",
+            );
+        }
         let saved = Saved {
             url: Url {
                 password: None,
@@ -220,6 +229,10 @@ impl Saving<'_> {
             reaching,
         };
         self.book.keep(self.name, &saved).map_err(of_user)?;
+        if let Some(before) = before.as_ref().filter(|before| before.keeper.is_some()) {
+            // What nobody uses any more is not left lying about.
+            forget_unless_used(self.book, self.keepers, before)?;
+        }
         let place = match keeper {
             Some(Keeper::Keyring) => "its password is in the keyring".to_owned(),
             Some(Keeper::File) => format!(
@@ -256,7 +269,7 @@ impl Saving<'_> {
     }
 
     async fn check(&self, address: &Address) -> Result<(), Failure> {
-        let (server, path) = self.opener.arrive_quietly(address).await?;
+        let (server, path) = self.opener.visit(address).await?;
         match server.remote().stat(&path).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind == ErrorKind::NotFound => {

@@ -6,7 +6,7 @@ use pasarela_store as store;
 use serde_json::json;
 use store::{Entry, Kind, VirtualPath};
 
-use super::{Opener, Reaching, failed, show};
+use super::{Opener, Reaching, failed, show, whole_code};
 use crate::cli::print_bytes;
 use crate::failure::Failure;
 
@@ -20,8 +20,8 @@ Examples:
   All that is beneath the folder of a saved place (pasarela login), for a program:
       pasarela ls -R --json site:
 
-NAME:PATH is a path at a saved place, taken from its folder, or from the server's root where it begins with a slash. A file
-of this machine with such a name is written ./NAME:PATH.
+NAME:PATH is a path at a saved place, taken from its folder, or from the server's root where it begins with a slash. A \
+file of this machine with such a name is written ./NAME:PATH.
 
 ",
     exit_codes!()
@@ -95,33 +95,44 @@ enum Word {
     Crc32,
 }
 
-/// Lists folders, in the order of the names.
+/// Lists folders, in the order of the names. Of several, those that can be listed are.
 pub(super) async fn list(flags: &List, opener: &Opener) -> Result<u8, Failure> {
-    let mut result = 0;
+    let mut codes = Vec::new();
     for (index, target) in flags.targets.iter().enumerate() {
-        let place = opener.open(target).await?;
-        let top = place.remote.stat(&place.path).await;
-        let top = top.map_err(|error| failed(target, &error))?;
-        if top.kind != Kind::Directory {
-            let name = match flags.targets.len() {
-                1 => place.path.name().unwrap_or_default().to_vec(),
-                _ => target.clone().into_bytes(),
-            };
-            let entry = Entry {
-                name: name.clone(),
-                metadata: top,
-                link_target: None,
-            };
-            print_bytes(&line(&entry, &name, flags))?;
-            continue;
+        match list_one(flags, target, index, opener).await {
+            Err(failure) if flags.targets.len() > 1 => {
+                show::complain(&failure);
+                codes.push(failure.kind.exit_code());
+            }
+            listed => codes.push(listed?),
         }
-        if flags.targets.len() > 1 && !flags.json {
-            let space = if index == 0 { "" } else { "\n" };
-            print_bytes(&[space.as_bytes(), &show::name(target.as_bytes()), b":\n"].concat())?;
-        }
-        result = list_folder(flags, target, &place).await?.max(result);
     }
-    Ok(result)
+    Ok(whole_code(&codes))
+}
+
+async fn list_one(flags: &List, target: &str, index: usize, opener: &Opener) -> Result<u8, Failure> {
+    let place = opener.open(target).await?;
+    let top = place.remote.stat(&place.path).await;
+    let top = top.map_err(|error| failed(target, &error))?;
+    let is_alone = flags.targets.len() == 1;
+    if top.kind != Kind::Directory {
+        let name = match is_alone {
+            true => place.path.name().unwrap_or_default().to_vec(),
+            false => target.as_bytes().to_vec(),
+        };
+        let entry = Entry {
+            name: name.clone(),
+            metadata: top,
+            link_target: None,
+        };
+        print_bytes(&line(&entry, &name, flags))?;
+        return Ok(0);
+    }
+    if !is_alone && !flags.json {
+        let space = if index == 0 { "" } else { "\n" };
+        print_bytes(&[space.as_bytes(), &show::name(target.as_bytes()), b":\n"].concat())?;
+    }
+    list_folder(flags, target, &place).await
 }
 
 async fn list_folder(flags: &List, target: &str, place: &Place) -> Result<u8, Failure> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clap::{Args, FromArgMatches as _, ValueHint};
+use clap::{ArgAction, Args, FromArgMatches as _, ValueHint};
 use pasarela_client::{
     Family, FtpRemote, HostKeyError, Known, KnownServers, Local, Pin, Place, Progress, Remote, Scheme,
     Secret, SftpRemote, SftpSite, Site, Stranger, Trust, TrustError, Url,
@@ -23,7 +23,7 @@ use super::server::Server;
 use super::show::{Manner, Tally};
 use super::{failed, netrc, show, usage};
 use crate::failure::{Failure, Kind, Problem};
-use crate::surroundings;
+use crate::{log, surroundings};
 
 /// Control connections to one server, at most: what --jobs may ask for. Each is made only when it is used.
 const PARALLEL: usize = 64;
@@ -52,7 +52,7 @@ pub(crate) struct Reaching {
     /// A password is that of the first of these that has one: the URL, this file, the variable PASARELA_PASSWORD,
     /// what `pasarela login` kept, netrc (see --netrc-file); then you are asked.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    password_file: Option<PathBuf>,
+    pub(super) password_file: Option<PathBuf>,
 
     /// A file with logins for servers; otherwise that of the variable NETRC, or ~/.netrc
     ///
@@ -60,7 +60,11 @@ pub(crate) struct Reaching {
     /// in quotes, a comment behind `#`. Where the URL names no user, the file's first login for its host is taken. A
     /// file with passwords that others can open is refused. An empty NETRC: no file.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    netrc_file: Option<PathBuf>,
+    pub(super) netrc_file: Option<PathBuf>,
+
+    /// Tell on standard error how servers are reached; twice: also all that is said to them and what they say
+    #[arg(short, long, action = ArgAction::Count)]
+    verbose: u8,
 
     /// For SFTP: a file with a private key, which is tried and no other one
     ///
@@ -71,10 +75,11 @@ pub(crate) struct Reaching {
 
     /// Connect through a proxy: socks5://HOST:PORT, socks5h://HOST:PORT, http://HOST:PORT, or `none`
     ///
-    /// Control and data connections both go through it, and those of SSH. socks5h and http leave it to the proxy to resolve the server's
-    /// name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports of the web alone. A login
-    /// stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the variables ftp_proxy,
-    /// FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or NO_PROXY.
+    /// All connections go through it: control and data connections, and those of SSH. socks5h and http leave it to the
+    /// proxy to resolve the server's name, socks5 does not. HTTP proxies are asked with CONNECT, and many connect to ports
+    /// of the web alone. A login stands before the host: socks5://USER:PASSWORD@HOST. Without this flag the first of the
+    /// variables ftp_proxy, FTP_PROXY, all_proxy and ALL_PROXY counts that is set, except for the hosts in no_proxy or
+    /// NO_PROXY.
     #[arg(long, value_name = "URL", value_parser = Wanted::parse)]
     proxy: Option<Wanted>,
 
@@ -113,8 +118,9 @@ impl Reaching {
             insecure_plaintext: self.insecure_plaintext || saved.insecure_plaintext,
             password_file: self.password_file.clone(),
             netrc_file: self.netrc_file.clone(),
+            verbose: self.verbose,
             identity: self.identity.clone().or_else(|| saved.identity.clone()),
-            proxy: self.proxy.clone(),
+            proxy: self.proxy.clone().or_else(|| saved.proxy.clone()),
             ipv4: family.ipv4,
             ipv6: family.ipv6,
             connect_timeout: self.connect_timeout.or(saved.connect_timeout),
@@ -131,8 +137,9 @@ impl Reaching {
             insecure_plaintext,
             password_file: _,
             netrc_file: _,
+            verbose: _,
             identity,
-            proxy: _,
+            proxy,
             ipv4,
             ipv6,
             connect_timeout,
@@ -144,11 +151,12 @@ impl Reaching {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             path.to_string_lossy().into_owned().into()
         };
-        let entries: [(&str, Option<toml::Value>); 8] = [
+        let entries: [(&str, Option<toml::Value>); 9] = [
             ("pin", pin.map(|pin| pin.to_string().into())),
             ("ca", ca.as_ref().map(path)),
             ("insecure-plaintext", truth(insecure_plaintext)),
             ("identity", identity.as_ref().map(path)),
+            ("proxy", proxy.as_ref().and_then(Wanted::written).map(Into::into)),
             ("ipv4", truth(ipv4)),
             ("ipv6", truth(ipv6)),
             ("connect-timeout", seconds(connect_timeout)),
@@ -158,6 +166,21 @@ impl Reaching {
             .into_iter()
             .filter_map(|(key, value)| Some((key.to_owned(), value?)));
         said.collect()
+    }
+
+    /// Starts the log, where one is wanted.
+    pub(super) fn start_log(&self) -> Result<(), Failure> {
+        let level = match self.verbose {
+            0 if std::env::var_os("PASARELA_LOG").is_none() => return Ok(()),
+            0 | 1 => "info",
+            _ => "debug",
+        };
+        log::begin(level, false)
+    }
+
+    /// Whether there is a proxy that [`Self::table`] leaves out.
+    pub(super) fn keeps_no_proxy(&self) -> bool {
+        self.proxy.as_ref().is_some_and(|proxy| proxy.written().is_none())
     }
 
     /// The conditions that a saved place has: keys are flags.
@@ -192,6 +215,15 @@ impl Reaching {
         };
         let matches = command.try_get_matches_from(words).map_err(first_line)?;
         Self::from_arg_matches(&matches).map_err(first_line)
+    }
+
+    /// The names that clap has for these arguments.
+    pub(super) fn command_arguments() -> Vec<String> {
+        let command = Self::augment_args(clap::Command::new("conditions"));
+        command
+            .get_arguments()
+            .map(|argument| argument.get_id().to_string())
+            .collect()
     }
 
     fn family(&self) -> Family {
@@ -322,7 +354,8 @@ impl Opener {
             &self.view,
             View::Shell {
                 there: Some(_),
-                is_local: false
+                is_local: false,
+                ..
             }
         )
     }
@@ -336,21 +369,21 @@ impl Opener {
     pub(super) fn meant(&self, operand: &str) -> Result<Meant, Failure> {
         if is_url(operand) {
             let url = operand.parse().map_err(|error| usage(format!("{error}")))?;
-            return Ok(Meant::There(Address {
+            return Ok(Meant::There(Box::new(Address {
                 url,
                 flags: self.inner.flags.clone(),
                 keeper: None,
-            }));
+            })));
         }
         if let Some(marked) = self.view.marked(operand) {
             return marked.map_err(|problem| problem.fails(Kind::Configuration));
         }
         if let Some((name, path)) = places::split(operand) {
             if let Some(saved) = self.saved(name)? {
-                return Ok(Meant::There(self.address(&saved, path.as_bytes())));
+                return Ok(Meant::There(Box::new(self.address(&saved, path.as_bytes()))));
             }
             // A name that nobody saved is rather a slip than a new file.
-            if self.view.is_local() && std::fs::symlink_metadata(operand).is_err() {
+            if self.view.is_local() && std::fs::symlink_metadata(self.view.local(operand)).is_err() {
                 let problem = Problem::new(format!("nothing is saved as `{name}`")).hint(format!(
                     "pasarela login {name} URL saves it; a file of this name is written ./{operand}"
                 ));
@@ -386,6 +419,32 @@ impl Opener {
             url,
             flags: self.inner.flags.over(&saved.reaching),
             keeper: saved.keeper,
+        }
+    }
+
+    /// Whether an operand says by itself on which side it is.
+    pub(super) fn is_marked(&self, operand: &str) -> bool {
+        let is_saved = |(name, _)| matches!(self.saved(name), Ok(Some(_)));
+        is_url(operand) || self.view.marked(operand).is_some() || places::split(operand).is_some_and(is_saved)
+    }
+
+    /// Whether a name is that of a saved place.
+    pub(super) fn is_saved(&self, name: &str) -> bool {
+        places::is_name(name) && matches!(self.saved(name), Ok(Some(_)))
+    }
+
+    /// The names of saved places; none where the file is wrong.
+    pub(super) fn saved_names(&self) -> Vec<String> {
+        let all = self.inner.book.as_ref().and_then(|book| book.all().ok());
+        all.into_iter().flatten().map(|(name, _)| name).collect()
+    }
+
+    /// Whether the server of an operand is connected, or none is needed.
+    pub(super) fn is_near(&self, operand: &str) -> bool {
+        match self.meant(operand) {
+            Ok(Meant::There(address)) => self.opened(&address).is_some(),
+            Ok(Meant::Here(_)) => true,
+            Err(_) => false,
         }
     }
 
@@ -475,10 +534,12 @@ impl Opener {
         if let Some(server) = self.opened(address) {
             return Ok(server);
         }
-        if let Some(warning) = exposed(&address.url) {
-            show::say(&warning.titled("warning"));
-        }
-        let server = self.connect(address).await?;
+        warn_of(&address.url);
+        let connected = self.connect(address).await;
+        let server = connected.map_err(|failure| match (address.keeper, failure.kind) {
+            (Some(_), Kind::Code(4)) => failure.hinted("pasarela login NAME keeps a new password"),
+            _ => failure,
+        })?;
         if let Some(first) = self.opened(address) {
             // Somebody else was quicker.
             server.remote().close().await;
@@ -512,12 +573,23 @@ impl Opener {
         Ok(site)
     }
 
-    /// The server of an address with the password that it has, kept for nobody else.
-    pub(super) async fn arrive_quietly(&self, address: &Address) -> Result<(Server, VirtualPath), Failure> {
+    /// A connection to the server of an address that is kept for nobody else, and the path there.
+    pub(super) async fn visit(&self, address: &Address) -> Result<(Server, VirtualPath), Failure> {
         let server = self.connect(address).await?;
         let path = server.resolve(&address.url.path).await;
         let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
         Ok((server, path))
+    }
+
+    /// How the server of an address is reached once it has let us in, and the path there.
+    pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
+        warn_of(&address.url);
+        let mut site = self.site_with_login(address).await?;
+        let remote = self.connect_ftp(&address.url, &mut site).await?;
+        let path = remote.resolve(&address.url.path).await;
+        let path = path.map_err(|error| failed(&address.url.to_string(), &error))?;
+        remote.close().await;
+        Ok((site, path))
     }
 
     /// The password of --password-file or PASARELA_PASSWORD.
@@ -551,7 +623,10 @@ impl Opener {
         site.memory.clone_from(&self.inner.memory);
         site.options.plain_password = flags.insecure_plaintext && url.scheme == Scheme::Ftp;
         site.options.family = flags.family();
-        site.options.proxy = self.inner.proxies.of_host(&url.host);
+        site.options.proxy = match &flags.proxy {
+            Some(wanted) => wanted.proxy(),
+            None => self.inner.proxies.of_host(&url.host),
+        };
         site.options.parallel = PARALLEL;
         site.options.connect_timeout = Duration::from_secs(flags.connect_timeout.unwrap_or(20));
         let timeout = Duration::from_secs(flags.timeout.unwrap_or(60));
@@ -769,8 +844,15 @@ fn login(url: &Url) -> (Scheme, &str, u16, Option<&Vec<u8>>, Option<&Secret>) {
     )
 }
 
+/// Warns of a password that stands in a URL.
+pub(super) fn warn_of(url: &Url) {
+    if let Some(warning) = exposed(url) {
+        show::say(&warning.titled("warning"));
+    }
+}
+
 /// What is risky about a password that stands in a URL.
-pub(super) fn exposed(url: &Url) -> Option<Problem> {
+fn exposed(url: &Url) -> Option<Problem> {
     let is_secret = !url.password.as_ref()?.reveal().is_empty() && !is_anonymous(url.user.as_ref()?);
     is_secret.then(|| {
         Problem::new(format!(

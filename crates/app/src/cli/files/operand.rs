@@ -16,7 +16,7 @@ pub(super) enum Meant {
     /// A path on this machine.
     Here(PathBuf),
     /// Something at a server.
-    There(Address),
+    There(Box<Address>),
 }
 
 /// Something at a server, and how that is reached.
@@ -36,9 +36,11 @@ pub(super) enum View {
     /// A shell, where `:PATH` is at the open server and `here:PATH` on this machine.
     Shell {
         /// The folder that is entered, where a server is open.
-        there: Option<Folder>,
+        there: Option<Box<Folder>>,
         /// What has no mark is on this machine.
         is_local: bool,
+        /// The folder of this machine that was entered when the command began.
+        here: PathBuf,
     },
 }
 
@@ -54,9 +56,10 @@ impl View {
     pub(super) fn here(&self) -> Self {
         match self {
             Self::CommandLine => Self::CommandLine,
-            Self::Shell { there, .. } => Self::Shell {
+            Self::Shell { there, here, .. } => Self::Shell {
                 there: there.clone(),
                 is_local: true,
+                here: here.clone(),
             },
         }
     }
@@ -69,19 +72,28 @@ impl View {
         }
     }
 
+    /// A path of this machine.
+    pub(super) fn local(&self, operand: &str) -> PathBuf {
+        match self {
+            Self::CommandLine => operand.into(),
+            Self::Shell { here, .. } => here.join(operand),
+        }
+    }
+
     /// What an operand means by a mark of the shell.
     pub(super) fn marked(&self, operand: &str) -> Option<Result<Meant, Problem>> {
         let Self::Shell { there, .. } = self else {
             return None;
         };
         if let Some(path) = operand.strip_prefix(':') {
-            return Some(within(there.as_ref(), path));
+            return Some(within(there.as_deref(), path));
         }
         let path = operand.strip_prefix(HERE)?.strip_prefix(':')?;
-        Some(Ok(Meant::Here(match path {
-            "" => ".".into(),
-            path => path.into(),
-        })))
+        Some(Ok(Meant::Here(self.local(if path.is_empty() {
+            "."
+        } else {
+            path
+        }))))
     }
 
     /// What an operand means that is neither URL nor saved place and has no mark.
@@ -90,8 +102,9 @@ impl View {
             Self::Shell {
                 there,
                 is_local: false,
-            } => within(there.as_ref(), operand),
-            _ => Ok(Meant::Here(operand.into())),
+                ..
+            } => within(there.as_deref(), operand),
+            _ => Ok(Meant::Here(self.local(operand))),
         }
     }
 }
@@ -104,7 +117,7 @@ fn within(there: Option<&Folder>, path: &str) -> Result<Meant, Problem> {
     let path = path.map_err(|error| Problem::new(format!("no path: {error}")))?;
     let mut address = folder.address.clone();
     address.url.path = path.to_bytes();
-    Ok(Meant::There(address))
+    Ok(Meant::There(Box::new(address)))
 }
 
 /// Whether an operand is a URL: `SCHEME://`. A file of such a name is written `./SCHEME://…`.
@@ -132,8 +145,9 @@ mod tests {
             path: VirtualPath::root().resolve(b"/pub").unwrap(),
         };
         let shell = View::Shell {
-            there: Some(folder),
+            there: Some(Box::new(folder)),
             is_local: false,
+            here: "/home/anna".into(),
         };
         let shown = |view: &View, operand: &str| {
             let meant = view.marked(operand).unwrap_or_else(|| view.unmarked(operand));
@@ -144,18 +158,19 @@ mod tests {
         };
         assert_eq!(shown(&shell, "a b"), "ftp://anna@h/%2Fpub/a%20b");
         assert_eq!(shown(&shell, "../x"), "ftp://anna@h/%2Fx");
-        assert_eq!(shown(&shell, "here:x"), "x");
-        assert_eq!(shown(&shell, "here:"), ".");
+        assert_eq!(shown(&shell, "here:x"), "/home/anna/x");
+        assert_eq!(shown(&shell, "here:"), "/home/anna/.");
         let local = shell.here();
-        assert_eq!(shown(&local, "x"), "x");
+        assert_eq!(shown(&local, "x"), "/home/anna/x");
         assert_eq!(shown(&local, ":x"), "ftp://anna@h/%2Fpub/x");
         assert_eq!(shown(&View::CommandLine, ":x"), ":x");
         assert_eq!(shown(&View::CommandLine, "here:x"), "here:x");
         let closed = View::Shell {
             there: None,
             is_local: false,
+            here: "/home/anna".into(),
         };
         assert!(closed.unmarked("x").unwrap_err().hint.is_some());
-        assert_eq!(shown(&closed, "here:x"), "x");
+        assert_eq!(shown(&closed, "here:x"), "/home/anna/x");
     }
 }

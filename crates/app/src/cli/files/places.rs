@@ -6,7 +6,7 @@ use pasarela_client::Url;
 
 use super::keeping::Keeper;
 use super::open::Reaching;
-use super::private;
+use super::private::{self, Closed};
 use crate::failure::Problem;
 
 /// The file of saved places.
@@ -53,7 +53,7 @@ impl Book {
     /// # Errors
     /// The file cannot be read, or what it says is no place.
     pub(super) fn all(&self) -> Result<Vec<(String, Saved)>, Problem> {
-        let table = self.parse(&private::read(&self.path)?)?;
+        let table = self.parse(&private::read(&self.path, Closed::ToWriters)?)?;
         let places = table.into_iter();
         places
             .map(|(name, value)| {
@@ -69,7 +69,7 @@ impl Book {
     /// # Errors
     /// As [`Self::all`], but other places may be wrong.
     pub(super) fn find(&self, name: &str) -> Result<Option<Saved>, Problem> {
-        let table = self.parse(&private::read(&self.path)?)?;
+        let table = self.parse(&private::read(&self.path, Closed::ToWriters)?)?;
         let saved = table.get(name).map(|value| Saved::read(name, value));
         saved
             .transpose()
@@ -94,7 +94,7 @@ impl Book {
 
     /// Lines of other places, comments among them, stay as somebody wrote them.
     fn change(&self, name: &str, saved: Option<&Saved>) -> Result<(), Problem> {
-        private::rewrite(&self.path, |old| {
+        private::rewrite(&self.path, Closed::ToWriters, |old| {
             let mut expected = self.parse(old)?;
             expected.remove(name);
             let mut text = without(old, name);
@@ -156,9 +156,8 @@ impl Saved {
             .as_table()
             .cloned()
             .ok_or_else(|| at("is no place".to_owned()))?;
-        let url = match table.remove("url") {
-            Some(toml::Value::String(url)) => url,
-            _ => return Err(at("has no url".to_owned())),
+        let Some(toml::Value::String(url)) = table.remove("url") else {
+            return Err(at("has no url".to_owned()));
         };
         let url: Url = url.parse().map_err(|error| at(format!("url: {error}")))?;
         let keeper = match table.remove("password") {
@@ -204,14 +203,14 @@ mod tests {
         assert_eq!(book.all(), Ok(Vec::new()));
         let site = saved(
             "ftpes://anna@h/www",
-            "password = \"file\"\npin = \"sha256//q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\"\nconnect-timeout = 5\nipv4 = true",
+            "password = \"file\"\npin = \"sha256//q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s=\"\nconnect-timeout = 5\nipv4 = true\nproxy = \"socks5h://127.0.0.1:1080\"",
         );
         book.keep("site", &site).unwrap();
         book.keep("b.c", &saved("ftp://h2/", "")).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        private::rewrite(&path, |_| Ok(format!("# mine\n{text}"))).unwrap();
+        private::rewrite(&path, Closed::ToWriters, |_| Ok(format!("# mine\n{text}"))).unwrap();
         assert_eq!(book.find("site"), Ok(Some(site.clone())));
-        let other = saved("ftps://h3/", "insecure-plaintext = true");
+        let other = saved("ftps://h3/", "insecure-plaintext = true\nproxy = \"none\"");
         book.keep("site", &other).unwrap();
         assert_eq!(book.find("site"), Ok(Some(other)));
         book.forget("site").unwrap();
@@ -224,7 +223,10 @@ mod tests {
     fn a_form_that_is_not_ours_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("places.toml");
-        private::rewrite(&path, |_| Ok("site = { url = \"ftp://h/\" }\n".to_owned())).unwrap();
+        private::rewrite(&path, Closed::ToWriters, |_| {
+            Ok("site = { url = \"ftp://h/\" }\n".to_owned())
+        })
+        .unwrap();
         let book = Book::at(path.clone());
         assert!(book.find("site").unwrap().is_some());
         assert!(book.forget("site").is_err());
@@ -244,7 +246,7 @@ mod tests {
         ] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("places.toml");
-            private::rewrite(&path, |_| Ok(text.to_owned())).unwrap();
+            private::rewrite(&path, Closed::ToWriters, |_| Ok(text.to_owned())).unwrap();
             let problem = Book::at(path).all().unwrap_err();
             assert!(problem.message.contains(expected), "{text}: {problem:?}");
             assert!(!problem.message.contains("sesame"), "{problem:?}");

@@ -39,6 +39,22 @@ impl Wanted {
         }
     }
 
+    /// The proxy, if there is to be one.
+    pub(super) fn proxy(&self) -> Option<Arc<Proxy>> {
+        match self {
+            Self::Nothing => None,
+            Self::This(proxy) => Some(Arc::new(proxy.clone())),
+        }
+    }
+
+    /// As the flag takes it; one with a login is not written down.
+    pub(super) fn written(&self) -> Option<String> {
+        match self {
+            Self::Nothing => Some("none".to_owned()),
+            Self::This(proxy) => proxy.login.is_none().then(|| proxy.to_string()),
+        }
+    }
+
     /// Whether it holds a password, which everybody on the machine can read.
     pub(super) fn is_exposed(&self) -> bool {
         match self {

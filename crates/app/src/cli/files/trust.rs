@@ -15,9 +15,9 @@ use crate::failure::{Failure, Kind, Problem};
 
 /// Examples, for the help.
 pub(crate) const EXAMPLES: &str = "\
-A server is known once a login there was protected: either an authority vouched for it, or its key was believed, with `trust
-add`, --accept-new, or an answer at the first meeting. A known server that shows another key is refused, and one that had TLS
-gets no password in the clear any more, whatever it says.
+A server is known once a login there was protected: either an authority vouched for it, or its key was believed, with \
+`trust add`, --accept-new, or an answer at the first meeting. A known server that shows another key is refused, and one \
+that had TLS gets no password in the clear any more, whatever it says.
 
 Examples:
   Who is known:

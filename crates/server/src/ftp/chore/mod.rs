@@ -6,7 +6,7 @@ mod transfer;
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pasarela_dtp::Source;
 use pasarela_ftp_proto::listing::options::Options;
@@ -26,6 +26,7 @@ use super::list::{self, Lines};
 use super::refusal;
 use super::switchboard::{Endpoint, Expectation, PlaceId, Through};
 use crate::config::{Settings, TlsMode};
+use crate::login;
 use crate::service::Service;
 pub(crate) use transfer::{Prepared, Publish, publish};
 
@@ -93,10 +94,6 @@ impl Context {
     fn resolve(&self, typed: &[u8]) -> Result<VirtualPath, Refusal> {
         self.cwd.resolve(typed).map_err(refusal::of_path)
     }
-
-    fn admission(&self) -> std::sync::MutexGuard<'_, Admission> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Context {
@@ -149,41 +146,26 @@ async fn log_in(
         password,
         protected,
     } = credentials;
-    let name = String::from_utf8_lossy(&user).escape_debug().to_string();
-    let banned = context.admission().is_banned();
-    let account = match banned {
-        true => Ok(None),
-        false => {
-            context
-                .settings
-                .users
-                .authenticate(&user, Password::new(password.0))
-                .await
+    let (settings, admission) = (&context.settings, &*context.admission);
+    let account = match login::by_password(settings, admission, &user, Password::new(password.0)).await {
+        Ok(account) => account,
+        Err(refused) => {
+            let refused = match refused {
+                login::Refused::TooMany => Refusal::TooManyLogins,
+                login::Refused::Wrong => Refusal::WrongCredentials,
+            };
+            return Outcome::Answer(slip.answer(Err(refused)), Keep::Nothing);
         }
     };
-    // Whoever was not looked at has not failed: a flood of guesses would get everybody banned.
-    let Ok(account) = account else {
-        info!(user = name, "login refused: too many at once");
-        return Outcome::Answer(slip.answer(Err(Refusal::TooManyLogins)), Keep::Nothing);
-    };
-    let Some(account) = account else {
-        let delay = context.admission().failed_login();
-        info!(user = name, banned, "login failed");
-        tokio::time::sleep(delay).await;
-        return Outcome::Answer(slip.answer(Err(Refusal::WrongCredentials)), Keep::Nothing);
-    };
-    let needs_tls = context.settings.tls_mode != TlsMode::Off
-        && account.tls == pasarela_session::account::TlsNeed::Required;
+    let needs_tls =
+        settings.tls_mode != TlsMode::Off && account.tls == pasarela_session::account::TlsNeed::Required;
     if needs_tls && !protected {
         return Outcome::Answer(slip.answer(Err(Refusal::TlsRequired)), Keep::Nothing);
     }
-    if let Err(turned) = context.admission().logged_in(&account) {
-        info!(user = name, %turned, "login refused");
+    if login::enter(settings, admission, &user, &account).is_err() {
         return Outcome::Answer(slip.answer(Err(Refusal::TooManySessions)), Keep::Nothing);
     }
-    if !context.settings.users.is_anonymous(&user) {
-        context.admission().forgive();
-    }
+    let name = login::escaped(&user);
     info!(user = name, protected, "logged in");
     Outcome::Answer(
         slip.answer(Ok(LoggedIn {

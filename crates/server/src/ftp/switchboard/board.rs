@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use pasarela_tls::Tag;
 
-use crate::config::RequireResumption;
+use crate::config::{Protocol, Protocols, RequireResumption};
 
 /// A session, as the board knows it.
 pub(crate) type SessionId = u64;
@@ -39,6 +39,9 @@ const HOLD_STRANGER: Duration = Duration::from_millis(250);
 /// is given: a busy client begins its handshake late, and a greeting would end the transfer. A control connection
 /// is held that long only if the data connection does not come either.
 const HOLD_FOR_HELLO: Duration = Duration::from_secs(10);
+/// How long a newcomer may keep silent, where several protocols are spoken, before it is greeted as an FTP client. SSH and
+/// TLS clients speak as soon as they are connected, so this is a round trip and what a busy machine adds to it.
+const FIRST_WORD: Duration = Duration::from_millis(500);
 /// How long opening a file may take (an append copies it) while its data connection is held.
 const OPENING: Duration = Duration::from_secs(600);
 /// How long a second candidate is waited for when the first one came only after the transfer command.
@@ -75,6 +78,42 @@ pub(crate) enum PlaceKind {
     },
     /// Data connections alone.
     Data,
+    /// SSH alone: everybody is greeted at once, and no session waits there.
+    Ssh,
+    /// Several protocols, of which the first word tells.
+    Shared(Protocols),
+}
+
+impl PlaceKind {
+    /// What listens where that is spoken.
+    pub(crate) fn speaking(protocols: Protocols) -> Self {
+        let mut spoken = protocols.iter();
+        match (spoken.next(), spoken.next()) {
+            (Some(Protocol::Ftp), None) => Self::Control { implicit: false },
+            (Some(Protocol::Ftps), None) => Self::Control { implicit: true },
+            (Some(Protocol::Sftp), None) => Self::Ssh,
+            _ => Self::Shared(protocols),
+        }
+    }
+
+    /// Whether who begins with TLS may be a control connection.
+    pub(crate) fn takes_tls_first(self) -> bool {
+        match self {
+            Self::Control { implicit } => implicit,
+            Self::Shared(spoken) => spoken.ftps,
+            Self::Data | Self::Ssh => false,
+        }
+    }
+
+    /// How long a newcomer has for its first word.
+    fn first_word(self) -> Option<Duration> {
+        match self {
+            Self::Shared(spoken) if spoken.ftp => Some(FIRST_WORD),
+            // Nobody who has a place here keeps silent.
+            Self::Shared(_) => Some(HOLD_FOR_HELLO),
+            _ => None,
+        }
+    }
 }
 
 /// Which way the bytes of a transfer go.
@@ -91,6 +130,8 @@ pub(crate) enum Direction {
 pub(crate) enum Shown {
     /// The first byte of a TLS handshake.
     Hello,
+    /// The beginning of an SSH identification.
+    Ssh,
     /// Something else.
     Bytes,
     /// It has closed its side without a byte.
@@ -141,6 +182,10 @@ pub(crate) struct Request {
 pub(crate) enum Verdict {
     /// It is a control connection.
     Greet(ArrivalId),
+    /// It is a control connection that begins with TLS.
+    Hello(ArrivalId),
+    /// It is an SSH connection.
+    Ssh(ArrivalId),
     /// Make the TLS handshake and tell what it proved.
     Handshake(ArrivalId),
     /// It is that session's data connection.
@@ -207,6 +252,8 @@ struct Arrival {
     nature: Nature,
     /// A wait of its own peer was there when it came.
     is_expected: bool,
+    /// It begins as SSH clients do, where that is one way to begin.
+    speaks_ssh: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -375,7 +422,7 @@ impl Board {
             // It may be a data connection, so it is not greeted.
             self.verdicts
                 .push_back(Verdict::Drop(id, "too many connections are held"));
-        } else if !is_expected && (self.strangers >= MAX_STRANGERS || held >= MAX_STRANGERS_OF_NETWORK) {
+        } else if !is_expected && (self.strangers >= MAX_STRANGERS || held >= self.most_held_at(place)) {
             self.release_unheld(id, place, "too many connections are held");
         } else if implicit && !self.is_anybody_waiting_at(place) {
             self.verdicts.push_back(Verdict::Greet(id));
@@ -393,6 +440,7 @@ impl Board {
                     at: now,
                     nature,
                     is_expected,
+                    speaks_ssh: false,
                 },
             );
             *self.held_of.entry(Network::of(peer)).or_default() += 1;
@@ -407,12 +455,24 @@ impl Board {
 
     /// An arrival has shown what it is. After a handshake, [`Shown::Bytes`] are bytes inside TLS.
     pub(crate) fn showed(&mut self, now: Instant, id: ArrivalId, shown: Shown) {
+        let Some(arrival) = self.arrivals.get(&id) else {
+            return;
+        };
+        let kind = self.places[arrival.place];
+        if let PlaceKind::Shared(spoken) = kind
+            && arrival.nature == Nature::Silent
+        {
+            if shown == Shown::Hello && spoken.ftps && !self.is_anybody_waiting_at(arrival.place) {
+                return self.decide(id, Verdict::Hello(id));
+            }
+        }
         let Some(arrival) = self.arrivals.get_mut(&id) else {
             return;
         };
+        arrival.speaks_ssh = shown == Shown::Ssh && matches!(kind, PlaceKind::Shared(spoken) if spoken.sftp);
         arrival.nature = match (arrival.nature, shown) {
             (Nature::Silent, Shown::Hello) => Nature::Handshaking,
-            (Nature::Silent, Shown::Bytes) => Nature::Spoke,
+            (Nature::Silent, Shown::Bytes | Shown::Ssh) => Nature::Spoke,
             (Nature::Silent | Nature::Doubtful { .. }, Shown::End) => Nature::Ended,
             (Nature::Proved { owner, is_data, .. }, Shown::Bytes) => Nature::Proved {
                 owner,
@@ -423,12 +483,9 @@ impl Board {
         };
         if arrival.nature == Nature::Handshaking {
             let (peer, place) = (arrival.peer, arrival.place);
-            // Only a wait that expects TLS is worth a handshake.
-            if self
-                .waits
-                .values()
-                .any(|w| w.request.protected && (w.place == place || w.request.peer == peer))
-            {
+            // Only a wait that expects TLS is worth a handshake, or a control connection.
+            let answers = |w: &Wait| w.request.protected && (w.place == place || w.request.peer == peer);
+            if kind.takes_tls_first() || self.waits.values().any(answers) {
                 self.verdicts.push_back(Verdict::Handshake(id));
             } else {
                 self.decide(id, Verdict::Drop(id, "TLS where nobody expects it"));
@@ -589,8 +646,13 @@ impl Board {
             let knows_tls = matches!(arrival.nature, Nature::Proved { .. } | Nature::Handshaking);
             let is_data = matches!(arrival.nature, Nature::Proved { is_data: true, .. });
             match self.places[arrival.place] {
+                _ if arrival.speaks_ssh => self.verdicts.push_back(Verdict::Ssh(id)),
                 // A client that speaks TLS first on an explicit port never was a control connection.
                 PlaceKind::Control { implicit } if !is_data && (implicit || !knows_tls) => {
+                    self.greeted.push_back((now, arrival.peer));
+                    self.verdicts.push_back(Verdict::Greet(id));
+                }
+                PlaceKind::Shared(spoken) if (knows_tls && spoken.ftps) || (!knows_tls && spoken.ftp) => {
                     self.greeted.push_back((now, arrival.peer));
                     self.verdicts.push_back(Verdict::Greet(id));
                 }
@@ -601,9 +663,19 @@ impl Board {
 
     fn release_unheld(&mut self, id: ArrivalId, place: PlaceId, why: &'static str) {
         self.verdicts.push_back(match self.places[place] {
-            PlaceKind::Control { .. } => Verdict::Greet(id),
-            PlaceKind::Data => Verdict::Drop(id, why),
+            PlaceKind::Control { .. } | PlaceKind::Ssh => Verdict::Greet(id),
+            PlaceKind::Shared(spoken) if spoken.ftp => Verdict::Greet(id),
+            PlaceKind::Shared(_) | PlaceKind::Data => Verdict::Drop(id, why),
         });
+    }
+
+    /// How many of one network are held at a place that nobody there expects.
+    fn most_held_at(&self, place: PlaceId) -> usize {
+        match self.places[place].first_word() {
+            // Everybody is, for a moment.
+            Some(_) => MAX_HELD_EXPECTED,
+            None => MAX_STRANGERS_OF_NETWORK,
+        }
     }
 
     fn is_anybody_waiting_at(&self, place: PlaceId) -> bool {
@@ -819,7 +891,7 @@ impl Board {
                 Proof::Later | Proof::Elsewhere => {}
             }
         }
-        if self.places[wait.place] != (PlaceKind::Control { implicit: true }) {
+        if !self.places[wait.place].takes_tls_first() {
             // Control clients wait for the greeting; whoever begins with a handshake is a data connection.
             return match certain.or(candidates.first().map(|(id, _)| *id)) {
                 Some(id) => Outcome::Answer(id),
@@ -1021,11 +1093,24 @@ impl Board {
 
     /// Until when an arrival is held; `None`: not at all.
     fn hold_ends(&self, arrival: &Arrival) -> Option<Instant> {
+        let held = self.hold_as_answer_ends(arrival);
+        match (arrival.nature, self.places[arrival.place].first_word()) {
+            (Nature::Silent, Some(word)) => held.max(Some(arrival.at + word)),
+            _ => held,
+        }
+    }
+
+    /// Until when an arrival is held because it may be an answer.
+    fn hold_as_answer_ends(&self, arrival: &Arrival) -> Option<Instant> {
         let is_data_place = self.places[arrival.place] == PlaceKind::Data;
         if let Nature::Doubtful { since } = arrival.nature {
             return (!is_data_place).then_some(since + HOLD);
         }
-        let own = self.waits.values().find(|wait| self.may_answer(wait, arrival));
+        let own = self.waits.values().find(|wait| {
+            // Whoever begins like SSH may be an upload in the clear, and no other answer.
+            let uploads = !wait.request.protected && !matches!(wait.command, Some((_, Direction::Down)));
+            self.may_answer(wait, arrival) && (uploads || !arrival.speaks_ssh)
+        });
         let proof_possible = match arrival.nature {
             Nature::Silent => self.waits.values().any(|wait| {
                 // A session that has let its endpoint lie for long holds nobody up.

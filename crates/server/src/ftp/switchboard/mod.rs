@@ -30,6 +30,9 @@ use crate::sockets;
 /// The shortest time between two looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How an SSH client begins (RFC 4253 §4.2).
+const SSH: &[u8] = b"SSH-";
+
 /// How long the second port stays open without being needed.
 const SECOND_LIFE: Duration = Duration::from_secs(20);
 
@@ -87,8 +90,12 @@ impl Caller {
 pub(crate) enum Control {
     /// Nothing has been said.
     Plain(TcpStream),
+    /// It has begun a TLS handshake where that is one way to begin; not a byte of it was taken.
+    Hello(TcpStream),
     /// The handshake of implicit TLS is done; its tickets go by this tag.
     Protected(Box<Stream>, Tag),
+    /// It speaks SSH, or everybody does there; not a byte was taken.
+    Ssh(TcpStream),
 }
 
 /// What a session asks of the switchboard.
@@ -112,6 +119,8 @@ struct Place {
     port: u16,
     /// A protected connection here may also be a control connection (implicit TLS).
     is_control_too: bool,
+    /// Nothing that arrives here is a data connection.
+    is_ssh: bool,
 }
 
 /// The second port for plain data: it listens only while it is needed.
@@ -140,6 +149,8 @@ struct Tables {
 /// A verdict for the task of an arrival.
 enum Decision {
     Greet,
+    Hello,
+    Ssh,
     Handshake,
     Drop(&'static str),
     Hand(mpsc::UnboundedSender<Word>),
@@ -182,7 +193,8 @@ impl Switchboard {
             places.push(Place {
                 listener: Arc::new(listener),
                 port,
-                is_control_too: kind == PlaceKind::Control { implicit: true },
+                is_control_too: kind.takes_tls_first(),
+                is_ssh: kind == PlaceKind::Ssh,
             });
         }
         let second = board.add_place(PlaceKind::Data);
@@ -385,6 +397,8 @@ impl Switchboard {
                     }
                 }
                 Verdict::Greet(id) => tables.finish(id, Decision::Greet),
+                Verdict::Hello(id) => tables.finish(id, Decision::Hello),
+                Verdict::Ssh(id) => tables.finish(id, Decision::Ssh),
                 Verdict::Drop(id, why) => tables.finish(id, Decision::Drop(why)),
                 Verdict::Pair(session, id) => match tables.sessions.get(&session).cloned() {
                     Some(sender) => tables.finish(id, Decision::Hand(sender)),
@@ -455,6 +469,9 @@ impl Switchboard {
         if let Err(error) = sockets::prepare_accepted(&stream) {
             debug!(%error, "socket options");
         }
+        if self.places.get(place).is_some_and(|place| place.is_ssh) {
+            return self.greeter.greet(place, caller, Control::Ssh(stream));
+        }
         let (sender, decisions) = mpsc::unbounded_channel();
         let id = {
             let mut state = self.state();
@@ -479,6 +496,8 @@ impl Switchboard {
         // Most arrivals are decided at once; those need no task of their own to wait in.
         match arrival.decisions.try_recv() {
             Ok(Decision::Greet) => self.greeter.greet(place, caller, Control::Plain(stream)),
+            Ok(Decision::Hello) => self.greeter.greet(place, caller, Control::Hello(stream)),
+            Ok(Decision::Ssh) => self.greeter.greet(place, caller, Control::Ssh(stream)),
             Ok(Decision::Drop(why)) => debug!(%peer, why, "closed"),
             Ok(Decision::Hand(session)) => {
                 let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
@@ -511,13 +530,19 @@ impl Arrival {
     async fn watch(mut self, stream: TcpStream) {
         let mut shown = false;
         loop {
-            let mut first = [0; 1];
+            let mut first = [0; SSH.len()];
             tokio::select! {
                 biased;
                 decision = self.decisions.recv() => match decision {
                     Some(Decision::Handshake) => return self.handshake(stream).await,
                     Some(Decision::Greet) => {
                         return self.switchboard.greeter.greet(self.place, self.caller, Control::Plain(stream));
+                    }
+                    Some(Decision::Hello) => {
+                        return self.switchboard.greeter.greet(self.place, self.caller, Control::Hello(stream));
+                    }
+                    Some(Decision::Ssh) => {
+                        return self.switchboard.greeter.greet(self.place, self.caller, Control::Ssh(stream));
                     }
                     Some(Decision::Hand(session)) => {
                         let _ = session.send(Word::Here(Box::new(DataConnection::Plain(stream))));
@@ -532,6 +557,8 @@ impl Arrival {
                         Ok(0) => Shown::End,
                         // RFC 8446 §5.1: a record of type handshake.
                         Ok(_) if first[0] == 22 => Shown::Hello,
+                        // However little of it has come: no other protocol's client begins with that letter.
+                        Ok(count) if SSH.starts_with(&first[..count]) => Shown::Ssh,
                         Ok(_) => Shown::Bytes,
                         Err(_) => return,
                     };
@@ -594,7 +621,7 @@ impl Arrival {
                         return;
                     }
                     Some(Decision::Drop(why)) => return debug!(peer = %self.caller.peer, why, "closed"),
-                    Some(Decision::Handshake) => {}
+                    Some(Decision::Handshake | Decision::Hello | Decision::Ssh) => {}
                     None => return,
                 },
                 ready = stream.tcp().ready(Interest::READABLE), if !shown => {

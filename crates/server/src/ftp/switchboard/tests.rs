@@ -8,11 +8,13 @@ use pasarela_tls::Tag;
 
 use super::Through;
 use super::board::*;
-use crate::config::RequireResumption;
+use crate::config::{Protocol, RequireResumption};
 
 const CONTROL: PlaceId = 0;
 const IMPLICIT: PlaceId = 1;
 const DATA: PlaceId = 2;
+const SHARED: PlaceId = 4;
+const WITHOUT_FTP: PlaceId = 5;
 const MS: Duration = Duration::from_millis(1);
 
 struct Hall {
@@ -39,6 +41,9 @@ impl Hall {
         board.add_place(PlaceKind::Control { implicit: true });
         board.add_place(PlaceKind::Data);
         board.add_place(PlaceKind::Data);
+        let all = [Protocol::Ftp, Protocol::Ftps, Protocol::Sftp];
+        board.add_place(PlaceKind::speaking(all.into_iter().collect()));
+        board.add_place(PlaceKind::speaking(all[1..].iter().copied().collect()));
         // Sessions 1 to 3 are one visitor's; 9 is somebody else's behind the same address.
         for session in [1, 2, 3, 9] {
             let account = if session == 9 { "else" } else { "u" };
@@ -658,4 +663,97 @@ fn a_relay_that_loses_ends_carries_protected_data_alone() {
         panic!("an unprotected stream would be cut")
     };
     assert!(why.contains("loses the ends"), "{why}");
+}
+
+#[test]
+fn where_several_protocols_are_spoken_the_first_word_tells() {
+    let mut hall = Hall::new();
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), [Verdict::Ssh(ssh)]);
+    let tls = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(tls, Shown::Hello), [Verdict::Hello(tls)]);
+    let silent = hall.held(owner(), SHARED);
+    assert_eq!(hall.after(499 * MS), []);
+    assert_eq!(hall.after(MS), [Verdict::Greet(silent)]);
+    // Who says something else hears at once what is spoken here.
+    let other = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(other, Shown::Bytes), [Verdict::Greet(other)]);
+    assert_eq!(hall.board.load(), (0, 0, 0));
+}
+
+#[test]
+fn where_no_ftp_is_spoken_whoever_keeps_silent_is_let_go() {
+    let mut hall = Hall::new();
+    let silent = hall.held(owner(), WITHOUT_FTP);
+    assert_eq!(hall.after(Duration::from_secs(9)), []);
+    let over = hall.after(Duration::from_secs(1));
+    assert!(
+        matches!(over[..], [Verdict::Drop(id, _)] if id == silent),
+        "{over:?}"
+    );
+    let other = hall.held(owner(), WITHOUT_FTP);
+    let said = hall.shows(other, Shown::Bytes);
+    assert!(
+        matches!(said[..], [Verdict::Drop(id, _)] if id == other),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn data_connections_still_arrive_where_several_protocols_are_spoken() {
+    // In the clear: the silent one, once the command is given, however long that takes within the hold.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let data = hall.held(owner(), SHARED);
+    hall.now += MS;
+    let paired = hall.commands(1, Direction::Down);
+    assert_eq!(paired, [Verdict::Pair(1, data)]);
+
+    // An upload that begins like SSH is an upload.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let data = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(data, Shown::Ssh), []);
+    assert_eq!(hall.commands(1, Direction::Up), [Verdict::Pair(1, data)]);
+
+    // A download that was waited for is no reason to keep SSH waiting.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), []);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Ssh(ssh)]);
+
+    // Nor is an upload that never comes.
+    let mut hall = Hall::new();
+    hall.waiting(1, false, SHARED);
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), []);
+    assert_eq!(hall.after(Duration::from_secs(2)), [Verdict::Ssh(ssh)]);
+
+    // Protected: SSH is nobody's answer, and a handshake tells by its ticket.
+    let mut hall = Hall::new();
+    hall.waiting(1, true, SHARED);
+    let ssh = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(ssh, Shown::Ssh), [Verdict::Ssh(ssh)]);
+    let data = hall.held(owner(), SHARED);
+    assert_eq!(hall.shows(data, Shown::Hello), [Verdict::Handshake(data)]);
+    assert_eq!(hall.proves(data, Some(1)), []);
+    assert_eq!(hall.commands(1, Direction::Down), [Verdict::Pair(1, data)]);
+
+    // A new control connection with TLS first, of somebody else.
+    hall.waiting(2, true, SHARED);
+    let control = hall.held(stranger(), SHARED);
+    assert_eq!(hall.shows(control, Shown::Hello), [Verdict::Handshake(control)]);
+    assert_eq!(hall.proves(control, None), [Verdict::Greet(control)]);
+}
+
+#[test]
+fn a_crowd_at_a_shared_port_is_greeted_and_not_held_without_end() {
+    let mut hall = Hall::new();
+    for _ in 0..64 {
+        hall.held(owner(), SHARED);
+    }
+    let (one_more, verdicts) = hall.arrives(owner(), SHARED);
+    assert_eq!(verdicts, [Verdict::Greet(one_more)]);
+    assert_eq!(hall.after(500 * MS).len(), 64);
 }

@@ -53,6 +53,8 @@ for_every_backend! {
     errors_say_what_stands_in_the_way
     a_directory_is_listed_in_pages
     times_and_modes_are_set
+    an_upload_is_cut_and_filled_up
+    what_was_cut_is_not_a_published_file
 }
 
 async fn the_old_file_is_whole_until_publish(store: &dyn Storage) {
@@ -500,4 +502,28 @@ async fn a_full_memory_keeps_the_old_file_and_has_its_room_back() {
         assert_eq!(store.space(&VirtualPath::root()).await.unwrap(), Some(90));
         assert_eq!(content(&store, "old").await, b"0123456789");
     }
+}
+
+async fn an_upload_is_cut_and_filled_up(store: &dyn Storage) {
+    put(store, "f", b"0123456789").await;
+    let file = store.open(&path("f"), Open::Append).await.unwrap();
+    file.set_size(4).await.unwrap();
+    assert_eq!(file.size().await.unwrap(), 4);
+    file.write_at(4, Bytes::from_static(b"x")).await.unwrap();
+    file.set_size(7).await.unwrap();
+    assert_eq!(content(store, "f").await, b"0123456789");
+    file.publish().await.unwrap();
+    assert_eq!(content(store, "f").await, b"0123x\0\0");
+    assert_eq!(kind_of(file.set_size(1).await), ErrorKind::Io);
+    let reading = store.open(&path("f"), Open::Read).await.unwrap();
+    assert_eq!(kind_of(reading.set_size(1).await), ErrorKind::Unsupported);
+}
+
+async fn what_was_cut_is_not_a_published_file(store: &dyn Storage) {
+    let file = store.open(&path("new"), Open::Replace).await.unwrap();
+    write(&file, b"0123456789").await;
+    file.prepare().await.unwrap();
+    file.set_size(3).await.unwrap();
+    drop(file);
+    assert_eq!(store.part(&path("new")).await.unwrap(), Some(3));
 }
