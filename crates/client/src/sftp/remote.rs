@@ -105,13 +105,16 @@ impl SftpRemote {
     async fn look(&self, path: &VirtualPath) -> Outcome<Metadata> {
         let request = Request::Stat { path: bytes(path) };
         let lease = self.pool.lease().await?;
-        described(&lease.session().ask(&request).await?)
+        described(lease.session(), &lease.session().ask(&request).await?)
     }
 
     async fn look_at_entry(&self, path: &VirtualPath) -> Outcome<Entry> {
         let lease = self.pool.lease().await?;
         let session = lease.session();
-        let found = described(&session.ask(&Request::LStat { path: bytes(path) }).await?)?;
+        let found = described(
+            session,
+            &session.ask(&Request::LStat { path: bytes(path) }).await?,
+        )?;
         let link_target = match found.kind {
             // A link that cannot be read is a link all the same.
             Kind::Link => target(session.ask(&Request::ReadLink { path: bytes(path) }).await?),
@@ -136,7 +139,7 @@ impl SftpRemote {
         let lease = self.pool.lease().await?;
         let session = lease.session();
         // Looked at first: servers open a directory too, and wait for ever where a pipe is opened.
-        let found = described(&session.ask(&Request::Stat { path: bytes(path) }).await?)?;
+        let found = described(session, &session.ask(&Request::Stat { path: bytes(path) }).await?)?;
         match found.kind {
             Kind::Directory => return Err(Failure::new(FailureKind::IsDirectory, "that is a folder")),
             Kind::Other => {
@@ -154,6 +157,8 @@ impl SftpRemote {
         let new = OpenFlags::WRITE | OpenFlags::CREATE;
         let flags = match how {
             Open::CreateNew => new | OpenFlags::EXCLUSIVE,
+            // What is there is compared first, and a part is read through its upload only.
+            Open::Resume { offset } if offset > 0 && session.has(WHOLE_UPLOADS) => new | OpenFlags::READ,
             Open::Resume { offset } if offset > 0 => new,
             Open::Append => new,
             _ => new | OpenFlags::TRUNCATE,
@@ -284,9 +289,17 @@ impl Storage for SftpRemote {
         }
     }
 
-    async fn part(&self, _: &VirtualPath) -> Result<Option<u64>> {
-        // What an interrupted upload left stands under its name.
-        Ok(None)
+    async fn part(&self, path: &VirtualPath) -> Result<Option<u64>> {
+        let lease = self.pool.lease().await?;
+        let session = lease.session();
+        if !session.has(WHOLE_UPLOADS) {
+            // What an interrupted upload left stands under its name.
+            return Ok(None);
+        }
+        Ok(match session.ask(&Request::Stat { path: bytes(path) }).await? {
+            Response::Attributes(found) if is_part(session, &found) => found.size,
+            _ => None,
+        })
     }
 
     async fn make_dir(&self, path: &VirtualPath) -> Result<()> {
@@ -537,11 +550,20 @@ fn exists(failure: Failure) -> Failure {
     }
 }
 
-fn described(response: &Response) -> Outcome<Metadata> {
+fn described(session: &Session, response: &Response) -> Outcome<Metadata> {
     match response {
+        Response::Attributes(attributes) if is_part(session, attributes) => Err(Failure::new(
+            FailureKind::NotFound,
+            "only a part of an upload that was cut is there",
+        )),
         Response::Attributes(attributes) => Ok(metadata(attributes, None)),
         other => Err(status::misplaced("tell what stands there", other)),
     }
+}
+
+/// Our own server tells the length of what it keeps of an interrupted upload, and no time, as it is no file yet.
+fn is_part(session: &Session, attributes: &Attributes) -> bool {
+    session.has(WHOLE_UPLOADS) && attributes.times.is_none()
 }
 
 async fn open(session: &Session, path: &VirtualPath, flags: OpenFlags, doing: &str) -> Outcome<Bytes> {

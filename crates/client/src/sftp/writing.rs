@@ -29,6 +29,11 @@ pub(super) struct Writing {
 
 #[derive(Debug)]
 enum Message {
+    Read {
+        offset: u64,
+        length: u32,
+        reply: Reply<Bytes>,
+    },
     Write {
         offset: u64,
         bytes: Bytes,
@@ -79,8 +84,15 @@ impl Writing {
 
 #[async_trait]
 impl File for Writing {
-    async fn read_at(&self, _: u64, _: usize) -> Result<Bytes> {
-        Err(Failure::new(FailureKind::Usage, "this file was opened for writing").into())
+    /// What stands there already, where the file was opened for reading too.
+    async fn read_at(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let length = u32::try_from(len).unwrap_or(u32::MAX);
+        self.ask(|reply| Message::Read {
+            offset,
+            length,
+            reply,
+        })
+        .await
     }
 
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()> {
@@ -126,6 +138,13 @@ impl Task {
         while let Some(message) = messages.recv().await {
             // Whoever asked may have gone.
             match message {
+                Message::Read {
+                    offset,
+                    length,
+                    reply,
+                } => {
+                    let _ = reply.send(self.read(offset, length).await);
+                }
                 Message::Write { offset, bytes, reply } => {
                     let _ = reply.send(self.write(offset, bytes).await);
                 }
@@ -147,6 +166,21 @@ impl Task {
             State::Open => Ok(()),
             State::Published => Err(Failure::new(FailureKind::Usage, "the upload has been published")),
             State::Failed(failure) => Err(failure.clone()),
+        }
+    }
+
+    async fn read(&self, offset: u64, length: u32) -> Outcome<Bytes> {
+        let session = self.lease.session();
+        let length = length.min(session.read_size);
+        let request = Request::Read {
+            handle: self.handle.clone(),
+            offset,
+            length,
+        };
+        match session.ask(&request).await? {
+            Response::Data(bytes) if bytes.len() <= length as usize => Ok(bytes),
+            response if status::is_end(&response) => Ok(Bytes::new()),
+            other => Err(status::misplaced("send what it has of the file", &other)),
         }
     }
 

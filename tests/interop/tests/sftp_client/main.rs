@@ -13,13 +13,15 @@ mod sshd;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use pasarela_client::{Algorithm, Failure, Remote as _, SftpOptions, SftpRemote};
+use pasarela_client::{Algorithm, Failure, Place, Progress, Remote as _, SftpOptions, SftpRemote, transfer};
 use pasarela_store::{ErrorKind, Kind, Open, Result, Storage as _, VirtualPath};
 use pasarela_testkit::{noise, pasarela_binary, sha256_of};
 use sshd::Sshd;
+use tokio_util::sync::CancellationToken;
 
 /// More than is on its way at once.
 const LARGE: usize = 9 * 1024 * 1024 + 17;
@@ -115,6 +117,60 @@ async fn our_program_without_ssh() {
     let mut program = tokio::process::Command::new(pasarela_binary());
     program.arg("sftp-server").arg(scratch.path());
     in_time(over(&mut program, &VirtualPath::root(), scratch.path())).await;
+}
+
+/// What was cut is kept, stands nowhere, and is gone on with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_program_keeps_the_part_of_an_upload_that_was_cut() {
+    let (scratch, here) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let whole = noise(3, 2_000_000);
+    fs::write(here.path().join("file"), &whole).unwrap();
+    let connect = async || {
+        let mut child = tokio::process::Command::new(pasarela_binary())
+            .arg("sftp-server")
+            .arg(scratch.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let remote = SftpRemote::over(from, to, &SftpOptions::default()).await.done();
+        (child, remote)
+    };
+    let path = VirtualPath::root().resolve(b"file").unwrap();
+    in_time(async {
+        let (mut child, remote) = connect().await;
+        let file = remote.open(&path, Open::Replace).await.done();
+        file.write_at(0, Bytes::copy_from_slice(&whole[..600_000]))
+            .await
+            .done();
+        // Confirmed, as it is read back.
+        remote.stat(&path).await.done();
+        child.kill().await.unwrap();
+        drop(file);
+
+        let (_child, remote) = connect().await;
+        assert_eq!(remote.stat(&path).await.unwrap_err().kind, ErrorKind::NotFound);
+        let there = remote.part(&path).await.done().unwrap();
+        assert!((1..=600_000).contains(&there), "{there}");
+        let from = pasarela_client::Local::at(&here.path().join("file")).unwrap();
+        let to = Place {
+            remote: Arc::new(remote),
+            path: path.clone(),
+        };
+        let options = transfer::Options {
+            resume: true,
+            ..transfer::Options::default()
+        };
+        let (progress, stop) = (Progress::default(), CancellationToken::new());
+        let outcome = transfer::copy(&from, &to, &options, &progress, &stop)
+            .await
+            .unwrap();
+        assert_eq!(outcome.moved, 2_000_000 - there);
+        assert!(fs::read(scratch.path().join("file")).unwrap() == whole);
+    })
+    .await;
 }
 
 async fn over(program: &mut tokio::process::Command, home: &VirtualPath, root: &Path) {

@@ -583,6 +583,9 @@ impl Opener {
 
     /// How the server of an address is reached once it has let us in, and the path there.
     pub(super) async fn site_of(&self, address: &Address) -> Result<(Site, VirtualPath), Failure> {
+        if address.url.scheme == Scheme::Sftp {
+            return Err(usage(format!("{}: only FTP and FTPS are measured", address.url)));
+        }
         warn_of(&address.url);
         let mut site = self.site_with_login(address).await?;
         let remote = self.connect_ftp(&address.url, &mut site).await?;
