@@ -91,7 +91,7 @@ async fn visit(remote: &SftpRemote, examination: &Examination, report: &mut Repo
             while let Some(page) = pages.next_page().await? {
                 count += page.len();
             }
-            return Ok::<_, Error>(format!("the folder is listed; it has {count} entries"));
+            return Ok::<_, Error>(format!("the folder is listed; entries in it: {count}"));
         }
         let file = remote.open(&path, Open::Read).await?;
         let bytes = file.read_at(0, UPLOAD).await?;
