@@ -459,12 +459,12 @@ impl Board {
             return;
         };
         let kind = self.places[arrival.place];
-        if let PlaceKind::Shared(spoken) = kind
+        if matches!(kind, PlaceKind::Shared(spoken) if spoken.ftps)
             && arrival.nature == Nature::Silent
+            && shown == Shown::Hello
+            && !self.is_anybody_waiting_at(arrival.place)
         {
-            if shown == Shown::Hello && spoken.ftps && !self.is_anybody_waiting_at(arrival.place) {
-                return self.decide(id, Verdict::Hello(id));
-            }
+            return self.decide(id, Verdict::Hello(id));
         }
         let Some(arrival) = self.arrivals.get_mut(&id) else {
             return;
