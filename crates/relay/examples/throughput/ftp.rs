@@ -28,7 +28,7 @@ pub(crate) fn measure(bench: &Bench, relays: &[Relay]) {
         ("FTPS down", Some("--ssl-reqd"), Direction::Down),
         ("FTPS up", Some("--ssl-reqd"), Direction::Up),
     ] {
-        bench.rounds(what, relays, |way| {
+        bench.rounds(what, relays, None, |way| {
             let server = &servers[way.saturating_sub(1)];
             let there = if way == 0 { server.direct } else { server.relayed };
             let mut curl = curl();

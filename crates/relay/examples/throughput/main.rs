@@ -1,4 +1,5 @@
-//! How fast streams are through this relay and through coturn's, beside none, and what a relay's CPU pays for that.
+//! How fast streams are through this relay and through coturn's, beside none and beside a bare splice loop, and what a
+//! relay's CPU pays for that.
 //!
 //! `cargo build --release -p pasarela && cargo run --release -p pasarela-relay --example throughput -- [MIB [ROUNDS]]`
 //!
@@ -12,6 +13,7 @@
     reason = "a panic and a table are its reports"
 )]
 
+mod bare;
 #[allow(dead_code, reason = "a stream takes only some of it")]
 #[path = "../../tests/relay/client.rs"]
 mod client;
@@ -21,6 +23,7 @@ mod process;
 
 use std::path::PathBuf;
 
+use bare::Bare;
 use process::{Relay, cpu_seconds};
 
 /// How bytes go from one end to the other.
@@ -50,6 +53,11 @@ pub(crate) struct Bench {
 }
 
 fn main() {
+    if let [word, to] = &std::env::args().skip(1).collect::<Vec<_>>()[..]
+        && word == bare::WORD
+    {
+        return bare::run(to);
+    }
     let mut numbers = std::env::args().skip(1).map(|word| word.parse().unwrap());
     let bench = Bench {
         pasarela: beside("pasarela"),
@@ -79,19 +87,33 @@ fn beside(name: &str) -> PathBuf {
 }
 
 impl Bench {
-    /// Has every way transfer in every round, and prints a line for each. `run` gets 0 for no relay, or a relay's number
-    /// from 1 on, and tells the seconds unless the transfer failed.
-    pub(crate) fn rounds(&self, what: &str, relays: &[Relay], mut run: impl FnMut(usize) -> Option<f64>) {
-        let mut samples: Vec<Vec<Option<Sample>>> = (0..=relays.len()).map(|_| Vec::new()).collect();
+    /// Has every way transfer in every round, and prints a line for each. `run` gets 0 for no relay, a relay's number
+    /// from 1 on, or with `bare` the number behind them for that, and tells the seconds unless the transfer failed.
+    pub(crate) fn rounds(
+        &self,
+        what: &str,
+        relays: &[Relay],
+        bare: Option<&Bare>,
+        mut run: impl FnMut(usize) -> Option<f64>,
+    ) {
+        let ways = 1 + relays.len() + usize::from(bare.is_some());
+        let used = |way: usize| match way {
+            0 => 0.0,
+            way => relays
+                .get(way - 1)
+                .map(Relay::cpu_seconds)
+                .or(bare.map(Bare::cpu_seconds))
+                .unwrap_or(0.0),
+        };
+        let mut samples: Vec<Vec<Option<Sample>>> = (0..ways).map(|_| Vec::new()).collect();
         // The first round warms up and does not count.
         for round in 0..=self.rounds {
             for (way, samples) in samples.iter_mut().enumerate() {
-                let relay = way.checked_sub(1).map(|number| &relays[number]);
-                let before = relay.map_or(0.0, Relay::cpu_seconds);
+                let before = used(way);
                 let ends = cpu_seconds(std::process::id());
                 let seconds = run(way);
                 let ends = cpu_seconds(std::process::id()) - ends;
-                let relay = relay.map_or(0.0, Relay::cpu_seconds) - before;
+                let relay = used(way) - before;
                 if round > 0 {
                     samples.push(seconds.map(|seconds| Sample { seconds, relay, ends }));
                 }
@@ -99,7 +121,10 @@ impl Bench {
         }
         let mib = self.mib as f64;
         for (way, of_way) in samples.iter().enumerate() {
-            let name = way.checked_sub(1).map_or("direct", |number| relays[number].name);
+            let name = match way {
+                0 => "direct",
+                way => relays.get(way - 1).map_or("splice", |relay| relay.name),
+            };
             let whole = || of_way.iter().flatten();
             let failed = self.rounds - whole().count();
             let speed = median(whole().map(|sample| mib / sample.seconds));

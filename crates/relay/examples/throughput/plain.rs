@@ -8,6 +8,7 @@ use std::time::Instant;
 use turn_types::attribute::ConnectionId;
 use turn_types::message::CONNECTION_BIND;
 
+use crate::bare::Bare;
 use crate::client::{Client, HERE};
 use crate::process::Relay;
 use crate::{Bench, Direction};
@@ -16,12 +17,18 @@ use crate::{Bench, Direction};
 const CHUNK: usize = 256 * 1024;
 
 pub(crate) fn measure(bench: &Bench, relays: &[Relay]) {
+    let behind_bare = std::net::TcpListener::bind((HERE, 0)).unwrap();
+    let bare = Bare::start(behind_bare.local_addr().unwrap());
     for (what, direction) in [("plain down", Direction::Down), ("plain up", Direction::Up)] {
-        bench.rounds(what, relays, |way| {
+        bench.rounds(what, relays, Some(&bare), |way| {
             // coturn ends streams with the control connection that they came from.
-            let (_control, behind, outside) = match way.checked_sub(1) {
+            let (_control, behind, outside) = match way.checked_sub(1).map(|number| relays.get(number)) {
                 None => direct(),
-                Some(number) => bench.runtime.block_on(through(&relays[number])),
+                Some(Some(relay)) => bench.runtime.block_on(through(relay)),
+                Some(None) => {
+                    let outside = TcpStream::connect(bare.address).unwrap();
+                    (None, behind_bare.accept().unwrap().0, outside)
+                }
             };
             Some(match direction {
                 Direction::Down => carry(behind, outside, bench.mib),

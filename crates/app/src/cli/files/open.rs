@@ -663,9 +663,8 @@ impl Opener {
                 }
                 _ => Belief::Never,
             };
-            match self.trust_from(belief, &site.host, site.port)? {
-                Some(trust) => site.trust = trust,
-                None => return Err(failed(&url.to_string(), &error)),
+            if !self.believe(belief, &site.host, site.port, &mut site.trust)? {
+                return Err(failed(&url.to_string(), &error));
             }
         }
     }
@@ -685,23 +684,24 @@ impl Opener {
                 }
                 _ => Belief::Never,
             };
-            match self.trust_from(belief, &site.host, site.port)? {
-                Some(trust) => site.trust = trust,
-                None => return Err(failed(&url.to_string(), &error)),
+            if !self.believe(belief, &site.host, site.port, &mut site.trust)? {
+                return Err(failed(&url.to_string(), &error));
             }
         }
     }
 
-    /// Whom to trust once the question has been answered; `None`: nobody.
-    fn trust_from(&self, belief: Belief, host: &str, port: u16) -> Result<Option<Trust>, Failure> {
-        let (Belief::Always(key) | Belief::Once(key)) = belief else {
-            return Ok(None);
-        };
-        if let (Belief::Always(_), Some(memory)) = (belief, &self.inner.memory) {
-            let kept = memory.remember(host, port, Known { key: Some(key) });
-            kept.map_err(|error| usage(format!("{}: {error}", memory.path().display())))?;
+    /// Does as the question was answered; whether the server is to be connected to again.
+    fn believe(&self, belief: Belief, host: &str, port: u16, trust: &mut Trust) -> Result<bool, Failure> {
+        match (belief, &self.inner.memory) {
+            // Where it is looked up, it is known from now on.
+            (Belief::Always(key), Some(memory)) => {
+                let kept = memory.remember(host, port, Known { key: Some(key) });
+                kept.map_err(|error| usage(format!("{}: {error}", memory.path().display())))?;
+            }
+            (Belief::Always(key) | Belief::Once(key), _) => *trust = Trust::Pinned(key),
+            (Belief::Never, _) => return Ok(false),
         }
-        Ok(Some(Trust::Pinned(key)))
+        Ok(true)
     }
 
     fn can_ask_whom_to_trust(&self) -> bool {
