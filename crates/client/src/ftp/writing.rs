@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pasarela_store::{File, Result};
+use pasarela_store::{ErrorKind, File, Result};
 use tokio::sync::{mpsc, oneshot};
 
 use super::data::Transfer;
@@ -93,7 +93,8 @@ impl Writing {
 #[async_trait]
 impl File for Writing {
     async fn read_at(&self, _: u64, _: usize) -> Result<Bytes> {
-        Err(Failure::new(FailureKind::Usage, "this file was opened for writing").into())
+        // FTP has no verb for what is not published yet.
+        Err(ErrorKind::Unsupported.into())
     }
 
     async fn write_at(&self, offset: u64, bytes: Bytes) -> Result<()> {

@@ -93,7 +93,8 @@ impl Job {
     }
 
     pub(super) async fn begin_anew(&self) -> Begun {
-        let text = "what stands at the target is not the beginning of this file, which is copied anew";
+        let text =
+            "what is at the target is not this file's beginning, or cannot be compared; it is copied anew";
         self.told.note(text.into()).await;
         Begun::Nothing
     }
