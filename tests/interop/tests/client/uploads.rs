@@ -108,6 +108,28 @@ brands! {
     cut_pyftpdlib: Pyftpdlib Plain;
 }
 
+/// FTP has no verb to compare what our server keeps of a new file, so it is sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_file_that_was_cut_at_our_server_becomes_whole() {
+    let server = Server::start(Brand::Pasarela, Wire::Explicit);
+    let here = tempfile::tempdir().unwrap();
+    let content = noise(7, SIZE);
+    fs::write(here.path().join("new"), &content).unwrap();
+    let source = Local::at(&here.path().join("new")).unwrap();
+
+    let cut = send(&server, &source, slow(), true).await;
+    assert!(matches!(cut, Err(Error::Stopped)), "{cut:?}");
+    assert!(!server.root().join("file").exists());
+
+    let resumed = Options {
+        resume: true,
+        ..Options::default()
+    };
+    send(&server, &source, resumed, false).await.unwrap();
+    assert!(fs::read(server.root().join("file")).unwrap() == content);
+    assert_eq!(standing(&server), [server.root().join("file")]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn into_the_file_itself_a_cut_upload_is_seen() {
     let server = Server::start(Brand::Vsftpd, Wire::Plain);
